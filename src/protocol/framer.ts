@@ -1,0 +1,76 @@
+/**
+ * Bytes in, frames out: a pure state machine with bounded memory.
+ *
+ * States: gathering a header (fewer than 28 bytes held), gathering a body (header judged good, fewer bytes
+ * held than its length), skipping (the rest of a frame that was refused by its header), closed (a header that
+ * makes the rest of the stream meaningless; everything further is ignored).
+ *
+ * It never holds more than one frame of the limit, and copies what it holds, so that a few bytes do not keep
+ * a large read buffer alive.
+ */
+import { FAULTS, type Fault } from './faults';
+import { HEADER_SIZE, readHeader, type Header } from './header';
+import { RESULTS } from './results';
+
+/** Judges a header before any byte behind it is waited for. */
+export type HeaderJudge = (header: Header) => Fault | undefined;
+
+export type FramerEvent =
+  | { readonly kind: 'frame'; readonly header: Header; readonly bytes: Buffer }
+  | { readonly kind: 'refused'; readonly header: Header; readonly fault: Fault };
+
+const NOTHING = Buffer.alloc(0);
+
+export class Framer {
+  private held = NOTHING;
+  private header: Header | undefined;
+  private skip = 0;
+  private closed = false;
+
+  constructor(private readonly judge: HeaderJudge) {}
+
+  /** Bytes held for a frame that is not complete yet. */
+  get pending(): number {
+    return this.held.length;
+  }
+
+  /** Takes what came and returns what it completes. Frames may be views into `chunk`. */
+  push(chunk: Buffer): FramerEvent[] {
+    const events: FramerEvent[] = [];
+    let bytes = this.held.length > 0 ? Buffer.concat([this.held, chunk]) : chunk;
+    while (!this.closed) {
+      bytes = this.dropSkipped(bytes);
+      const needed = this.header?.length ?? HEADER_SIZE;
+      if (this.skip > 0 || bytes.length < needed) break;
+      if (this.header === undefined) this.takeHeader(bytes, events);
+      else bytes = this.takeFrame(this.header, bytes, events);
+    }
+    this.held = this.closed || bytes.length === 0 ? NOTHING : Buffer.from(bytes);
+    return events;
+  }
+
+  private dropSkipped(bytes: Buffer): Buffer {
+    const dropped = Math.min(this.skip, bytes.length);
+    this.skip -= dropped;
+    return dropped > 0 ? bytes.subarray(dropped) : bytes;
+  }
+
+  private takeHeader(bytes: Buffer, events: FramerEvent[]): void {
+    // A copy, so that the header outlives the read buffer without keeping it.
+    const header = readHeader(Buffer.from(bytes.subarray(0, HEADER_SIZE)));
+    const fault = this.judge(header);
+    if (fault === undefined) {
+      this.header = header;
+      return;
+    }
+    events.push({ kind: 'refused', header, fault });
+    if (RESULTS[FAULTS[fault.name].result].closes) this.closed = true;
+    else this.skip = header.length;
+  }
+
+  private takeFrame(header: Header, bytes: Buffer, events: FramerEvent[]): Buffer {
+    this.header = undefined;
+    events.push({ kind: 'frame', header, bytes: bytes.subarray(0, header.length) });
+    return bytes.subarray(header.length);
+  }
+}
