@@ -1,0 +1,35 @@
+/** What a change in the database means for a session that stands on a connection. */
+import type { DisconnectReason } from '../../protocol/commands';
+import type { Session, TerminalRecord, TerminalView } from '../model';
+
+export type Effect =
+  | { readonly kind: 'none' }
+  /** The session stands; from now on it is judged by this record. `notice`: the platform wishes these targets anew. */
+  | { readonly kind: 'refresh'; readonly record: TerminalRecord; readonly notice: number }
+  | { readonly kind: 'end'; readonly reason: DisconnectReason };
+
+/** Why SQL ended a session, as the session row says it, to what the terminal is told. */
+const ENDED: Readonly<Record<string, DisconnectReason>> = {
+  suspended: 'suspended',
+  'identity-changed': 'identity-changed',
+  disconnected: 'expired',
+  expired: 'expired',
+  // Only a newer session can have been logged out of: this one would have gone with its own LOGOUT.
+  logout: 'superseded',
+};
+
+/** @param view the terminal as the database has it now; undefined: it cannot be read any more */
+export function effectOn(session: Session, view: TerminalView | undefined): Effect {
+  const row = view?.row;
+  if (view === undefined || row === undefined) return { kind: 'end', reason: 'identity-changed' };
+  if (row.sessionId === session.id) {
+    const { record } = view;
+    // The session's own commits may be ahead of what was read.
+    if (record.revision <= session.terminal.revision) return { kind: 'none' };
+    const { wished } = record.changes;
+    return { kind: 'refresh', record, notice: wished === session.terminal.changes.wished ? 0 : wished };
+  }
+  if (row.sessionId !== undefined) return { kind: 'end', reason: 'superseded' };
+  if (row.endReason === 'logout' && session.wmmp?.leaving === true) return { kind: 'none' };
+  return { kind: 'end', reason: ENDED[row.endReason ?? ''] ?? 'expired' };
+}

@@ -1,0 +1,147 @@
+/**
+ * The gateway's own keys: a JSON file that only its owner may read.
+ *
+ *     { "version": 1, "sealing": [ { "id": "8 hex digits", "key": "64 hex digits", "created": RFC 3339 }, … ],
+ *       "packet": [ … the same … ] }
+ *
+ * The last key of a list is the one in use; older ones still open what was made under them.
+ */
+import { randomBytes } from 'node:crypto';
+import {
+  closeSync,
+  fchmodSync,
+  fsyncSync,
+  linkSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  statSync,
+  unlinkSync,
+  writeSync,
+} from 'node:fs';
+import { z } from 'zod';
+import type { SealingKey } from '../../crypto/sealing';
+
+export class KeyFileError extends Error {
+  override readonly name = 'KeyFileError';
+}
+
+export interface GatewayKeys {
+  readonly sealing: readonly SealingKey[];
+  /** For credential packets of two-way login. */
+  readonly packet: readonly SealingKey[];
+}
+
+const keyEntry = z.object({
+  id: z.string().regex(/^[0-9a-f]{8}$/, '8 lower-case hexadecimal digits'),
+  key: z.string().regex(/^[0-9a-f]{64}$/, '64 lower-case hexadecimal digits'),
+  created: z.iso.datetime(),
+});
+const keyList = z
+  .array(keyEntry)
+  .min(1, 'at least one key')
+  .refine((keys) => new Set(keys.map(({ id }) => id)).size === keys.length, 'ids that differ');
+const keyFile = z.object({ version: z.literal(1), sealing: keyList, packet: keyList });
+
+/** Which lists of keys a file has. */
+export const KEY_KINDS = ['sealing', 'packet'] as const;
+export type KeyKind = (typeof KEY_KINDS)[number];
+
+/** A key without what is secret about it. */
+export interface KeyInfo {
+  readonly kind: KeyKind;
+  readonly id: string;
+  /** RFC 3339. */
+  readonly created: string;
+}
+
+/** Reads and checks a key file. Throws a KeyFileError that names the file and what is wrong, never a key. */
+export function readKeyFile(path: string): GatewayKeys {
+  const { sealing, packet } = readContent(path);
+  return { sealing: sealing.map(opened), packet: packet.map(opened) };
+}
+
+/** As readKeyFile, for people. Each list oldest first. */
+export function readKeyInfo(path: string): KeyInfo[] {
+  const content = readContent(path);
+  return KEY_KINDS.flatMap((kind) => content[kind].map(({ id, created }) => ({ kind, id, created })));
+}
+
+/** Adds a new key to each of the lists; who is killed meanwhile leaves the file as it was. */
+export function addKeys(path: string, kinds: readonly KeyKind[]): KeyInfo[] {
+  const content = readContent(path);
+  const added = kinds.map((kind) => ({ kind, ...freshKey() }));
+  for (const { kind, id, key, created } of added) content[kind].push({ id, key, created });
+  const unfinished = writeUnfinished(path, content);
+  renameSync(unfinished, path);
+  return added.map(({ kind, id, created }) => ({ kind, id, created }));
+}
+
+function readContent(path: string): z.infer<typeof keyFile> {
+  const text = readPrivate(path);
+  let content: unknown;
+  try {
+    content = JSON.parse(text);
+  } catch {
+    throw new KeyFileError(`key file ${path}: not JSON`);
+  }
+  const parsed = keyFile.safeParse(content);
+  if (parsed.success) return parsed.data;
+  const issue = parsed.error.issues[0];
+  throw new KeyFileError(
+    `key file ${path}: ${issue?.path.join('.') || 'content'}: ${issue?.message ?? 'invalid'}`,
+  );
+}
+
+/** Makes a key file with new keys, mode 0600, unless one is there already: then that one stands. */
+export function makeKeyFile(path: string): void {
+  const unfinished = writeUnfinished(path, { version: 1, sealing: [freshKey()], packet: [freshKey()] });
+  try {
+    // A link never replaces: of two that start at once, one makes the keys and both use them.
+    linkSync(unfinished, path);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+  } finally {
+    unlinkSync(unfinished);
+  }
+}
+
+/** @returns the path of a whole file beside the one to be made or replaced */
+function writeUnfinished(path: string, content: z.infer<typeof keyFile>): string {
+  const unfinished = `${path}.${process.pid}.new`;
+  const file = openSync(unfinished, 'wx', 0o600);
+  try {
+    fchmodSync(file, 0o600);
+    writeSync(file, `${JSON.stringify(content, null, 2)}\n`);
+    fsyncSync(file);
+  } finally {
+    closeSync(file);
+  }
+  return unfinished;
+}
+
+function readPrivate(path: string): string {
+  try {
+    const { mode } = statSync(path);
+    if ((mode & 0o077) !== 0) {
+      const octal = (mode & 0o777).toString(8).padStart(4, '0');
+      throw new KeyFileError(`key file ${path}: others may read it (mode ${octal}); chmod 600 it`);
+    }
+    return readFileSync(path, 'utf8');
+  } catch (error) {
+    if (error instanceof KeyFileError) throw error;
+    throw new KeyFileError(`key file ${path}: ${(error as NodeJS.ErrnoException).code ?? String(error)}`);
+  }
+}
+
+function opened({ id, key }: { id: string; key: string }): SealingKey {
+  return { id, key: Buffer.from(key, 'hex') };
+}
+
+function freshKey(): z.infer<typeof keyEntry> {
+  return {
+    id: randomBytes(4).toString('hex'),
+    key: randomBytes(32).toString('hex'),
+    created: new Date().toISOString(),
+  };
+}

@@ -1,0 +1,227 @@
+/**
+ * One terminal's connection: the only place that touches its socket. It executes what the pipeline answers and
+ * knows no rule of the protocol.
+ *
+ * Modes: open (frames are handled one at a time, in the order they came; further ones wait in a bounded queue,
+ * then reading pauses), stalled (the peer does not read what it is told: nothing is handled until it does, and
+ * after a while it is cut off), closing (the last answer is out, FIN behind it, input is drained so that the
+ * answer is not lost to a reset), closed.
+ */
+import type { Socket } from 'node:net';
+import { Framer, type FramerEvent, type HeaderJudge } from '../../protocol/framer';
+import type { Challenge, Session } from '../model';
+import type { Origin } from './origin';
+
+/** What became of a frame. */
+export interface Outcome {
+  readonly bytes?: Buffer | undefined;
+  /** Milliseconds since the epoch before which the answer does not leave. */
+  readonly notBefore?: number | undefined;
+  /** FIN after the answer. */
+  readonly close?: boolean | undefined;
+  /** Milliseconds since the epoch: until then the peer may take its time, though it has not logged in. */
+  readonly patience?: number | undefined;
+}
+
+export interface ConnectionHandler {
+  /** @param arrivedAt milliseconds since the epoch */
+  handle(event: FramerEvent, connection: Connection, arrivedAt: number): Outcome | Promise<Outcome>;
+  /** Called once, when the socket has gone. */
+  closed(connection: Connection): void;
+}
+
+export interface ConnectionOptions {
+  readonly judge: HeaderJudge;
+  readonly handler: ConnectionHandler;
+  readonly now: () => number;
+  /** Milliseconds from its acceptance within which a connection must have logged in. */
+  readonly loginDeadline: number;
+  /** Milliseconds without a frame after which a connection that has logged in is closed. */
+  readonly idleLimit: number;
+}
+
+/** Frames that wait for their turn before reading pauses, and below which it goes on. */
+const QUEUE_HIGH = 64;
+const QUEUE_LOW = 16;
+/** Bytes that a peer may leave unread before it counts as stalled. */
+const UNREAD_LIMIT = 64 * 1024;
+/** Milliseconds that a stalled peer is given. */
+const STALL_LIMIT = 10_000;
+/** Milliseconds beyond the login deadline: stacks of WMMP 3.0 ask four times, 15 s apart. */
+const LONGEST_PATIENCE = 60_000;
+/** Milliseconds for which input is drained behind FIN. */
+const LINGER = 1_000;
+
+type Turn =
+  | { readonly event: FramerEvent; readonly arrivedAt: number }
+  | { readonly away: () => Buffer | undefined }
+  | { readonly task: () => Promise<Buffer | undefined> };
+
+export class Connection {
+  session: Session | undefined;
+  challenge: Challenge | undefined;
+  /** What its frames are of; from its first login on it is held to it. */
+  dialect: 'v4' | 'wmmp' | undefined;
+  hasLoggedIn = false;
+  /** WMMP 3.0: the SHA-256 of a frame that may come again, and the answer that it got, if it got one. */
+  latest: { readonly frame: Buffer; readonly outcome: Outcome | undefined } | undefined;
+  readonly address: string;
+  readonly port: number;
+  private readonly framer: Framer;
+  private readonly queue: Turn[] = [];
+  private mode: 'open' | 'closing' | 'closed' = 'open';
+  private running = false;
+  private peerEnded = false;
+  private sequence = 0;
+  /** Milliseconds since the epoch at which the connection is given up, whatever it waits for. */
+  private deadline: number;
+  private stalledSince = 0;
+  /** Milliseconds since the epoch: whoever has not logged in by then is not waited for, however often he asks. */
+  private readonly patienceEnd: number;
+
+  constructor(
+    private readonly socket: Socket,
+    private readonly options: ConnectionOptions,
+    origin: Origin,
+  ) {
+    this.address = origin.address;
+    this.port = origin.port;
+    this.framer = new Framer(options.judge);
+    this.deadline = origin.acceptedAt + options.loginDeadline;
+    this.patienceEnd = this.deadline + LONGEST_PATIENCE;
+    socket.on('data', (chunk) => this.onData(chunk));
+    socket.on('end', () => this.onPeerEnd());
+    socket.on('drain', () => this.onDrain());
+    socket.on('error', () => socket.destroy());
+    socket.on('close', () => this.onClose());
+  }
+
+  get isOpen(): boolean {
+    return this.mode === 'open';
+  }
+
+  /** The next number for a request of ours on this connection. */
+  nextSequence(): number {
+    this.sequence = (this.sequence + 1) >>> 0;
+    return this.sequence;
+  }
+
+  /** After the frame that is being handled: sends what `last` makes, if anything, and closes. */
+  sendAway(last: () => Buffer | undefined): void {
+    if (this.mode !== 'open') return;
+    this.queue.length = 0;
+    this.queue.push({ away: last });
+    void this.run();
+  }
+
+  /** After what waits already: sends what `task` comes to, if anything. It must not throw. */
+  later(task: () => Promise<Buffer | undefined>): void {
+    if (this.mode !== 'open') return;
+    this.queue.push({ task });
+    void this.run();
+  }
+
+  /** Sends a request of ours at once. */
+  send(bytes: Buffer): void {
+    if (this.mode === 'open') this.write(bytes);
+  }
+
+  /** @returns why the connection is overdue, or undefined; the caller decides what to do about it */
+  overdue(now: number): 'login-deadline' | 'idle' | 'stalled' | 'lingering' | undefined {
+    if (this.mode === 'closed') return undefined;
+    if (this.stalledSince > 0 && now - this.stalledSince > STALL_LIMIT) return 'stalled';
+    if (now < this.deadline) return undefined;
+    if (this.mode === 'closing') return 'lingering';
+    // Who waits for our answer is not late.
+    if (this.running) return undefined;
+    return this.session === undefined ? 'login-deadline' : 'idle';
+  }
+
+  destroy(): void {
+    this.socket.destroy();
+  }
+
+  private onData(chunk: Buffer): void {
+    if (this.mode !== 'open') return;
+    const arrivedAt = this.options.now();
+    for (const event of this.framer.push(chunk)) this.queue.push({ event, arrivedAt });
+    if (this.queue.length >= QUEUE_HIGH) this.socket.pause();
+    void this.run();
+  }
+
+  private onPeerEnd(): void {
+    this.peerEnded = true;
+    if (!this.running) this.close();
+  }
+
+  private onDrain(): void {
+    this.stalledSince = 0;
+    void this.run();
+  }
+
+  private onClose(): void {
+    if (this.mode === 'closed') return;
+    this.mode = 'closed';
+    this.queue.length = 0;
+    this.options.handler.closed(this);
+  }
+
+  /** Handles what waits, one turn after the other; a turn that needs the database leaves the rest waiting. */
+  private async run(): Promise<void> {
+    if (this.running) return;
+    this.running = true;
+    while (this.mode === 'open' && this.stalledSince === 0) {
+      const turn = this.queue.shift();
+      if (turn === undefined) break;
+      await this.take(turn);
+      if (this.queue.length <= QUEUE_LOW && this.socket.isPaused()) this.socket.resume();
+    }
+    this.running = false;
+    if (this.peerEnded && this.stalledSince === 0) this.close();
+  }
+
+  private async take(turn: Turn): Promise<void> {
+    if ('away' in turn) {
+      const last = turn.away();
+      if (last !== undefined) this.write(last);
+      return this.close();
+    }
+    if ('task' in turn) {
+      const bytes = await turn.task();
+      if (bytes !== undefined) this.write(bytes);
+      return;
+    }
+    const handled = this.options.handler.handle(turn.event, this, turn.arrivedAt);
+    const outcome = handled instanceof Promise ? await handled : handled;
+    if (this.session !== undefined) this.deadline = turn.arrivedAt + this.options.idleLimit;
+    if (outcome.patience !== undefined) {
+      this.deadline = Math.max(this.deadline, Math.min(outcome.patience, this.patienceEnd));
+    }
+    await this.until(outcome.notBefore);
+    if (outcome.bytes !== undefined) this.write(outcome.bytes);
+    if (outcome.close) this.close();
+  }
+
+  private async until(time: number | undefined): Promise<void> {
+    const wait = (time ?? 0) - this.options.now();
+    if (wait > 0) await new Promise((resolve) => setTimeout(resolve, wait));
+  }
+
+  private write(bytes: Buffer): void {
+    if (this.mode !== 'open') return;
+    this.socket.write(bytes);
+    if (this.socket.writableLength > UNREAD_LIMIT && this.stalledSince === 0) {
+      this.stalledSince = this.options.now();
+      this.socket.pause();
+    }
+  }
+
+  private close(): void {
+    if (this.mode !== 'open') return;
+    this.mode = 'closing';
+    this.deadline = this.options.now() + LINGER;
+    this.queue.length = 0;
+    this.socket.end();
+    this.socket.resume();
+  }
+}

@@ -1,0 +1,26 @@
+/** What operators changed in SQL, told in the log. */
+import type { Change } from '../store/changeFeed';
+import type { Log } from './log';
+
+/** Changes that get a line each; of more at once only the number is told. */
+const TOLD_SINGLY = 100;
+
+export function changeTeller(log: Log): (changes: readonly Change[]) => void {
+  return (changes) => {
+    const made = changes.filter(({ targeted }) => !targeted);
+    if (made.length <= TOLD_SINGLY) return made.forEach((change) => tell(log, change));
+    log.event('terminal-changed', {
+      message: `${made.length} terminals changed in SQL`,
+      count: made.length,
+    });
+  };
+}
+
+function tell(log: Log, { serial, action }: Change): void {
+  const provisioned = action === 'terminal-provisioned';
+  log.event(provisioned ? 'terminal-provisioned' : 'terminal-changed', {
+    message: provisioned ? `${serial} provisioned` : `${serial} changed: ${action}`,
+    detail: provisioned ? undefined : action,
+    serial,
+  });
+}

@@ -1,0 +1,144 @@
+/**
+ * What happens to sessions from outside their connection: a newer login here or on another gateway, a change in
+ * SQL, the end of their time. It acts on rows, not on messages: whatever told it that something changed, it reads
+ * what the database has now and lets flows/effect.ts judge.
+ */
+import type { DisconnectReason } from '../../protocol/commands';
+import { targetNames } from '../../protocol/changeTargets';
+import { encodeDisconnect, encodeNotice } from '../flows/answer';
+import { effectOn } from '../flows/effect';
+import type { Connection } from '../listener/connection';
+import type { Registry } from '../listener/registry';
+import type { Session, TerminalView } from '../model';
+import type { Change } from '../store/changeFeed';
+import type { RecordCache } from '../store/recordCache';
+import type { Store } from './context';
+import type { Reporter } from './reporter';
+
+export interface EffectsOptions {
+  readonly store: Pick<Store, 'byIds' | 'expire' | 'detach'>;
+  readonly cache: RecordCache;
+  readonly registry: Registry;
+  readonly reporter: Reporter;
+  /** A wish to a terminal that speaks WMMP 3.0. */
+  readonly configure: (connection: Connection) => void;
+  readonly now: () => number;
+  readonly onError: (error: unknown) => void;
+}
+
+/** Terminals looked at in one statement. */
+const LOT = 1_000;
+/** Milliseconds for which a change is remembered for logins that were under way when it came. */
+const REMEMBERED = 60_000;
+
+export class Effects {
+  /** When the feed last named a terminal, for sessions that begin only afterwards. */
+  private readonly named = new Map<number, number>();
+
+  constructor(private readonly options: EffectsOptions) {}
+
+  /** Feed rows: forgets cached records, and looks at those whose sessions are here. */
+  onChanges(changes: readonly Change[]): void {
+    const { cache, registry, now } = this.options;
+    for (const { serial, terminalId } of changes) {
+      if (serial !== '') cache.delete(serial);
+      this.named.set(terminalId, now());
+    }
+    const live = new Set(
+      changes.map(({ terminalId }) => terminalId).filter((id) => registry.get(id) !== undefined),
+    );
+    void this.check([...live]);
+  }
+
+  /** After a time in which changes may have been missed. */
+  async checkAll(): Promise<void> {
+    await this.check(this.options.registry.terminals());
+  }
+
+  /** A session begins on a connection, its commit done. @param since when its login was first looked at */
+  began(connection: Connection, since: number): void {
+    const { registry, reporter, store, onError } = this.options;
+    const { session } = connection;
+    if (session === undefined) return;
+    const { id } = session.terminal;
+    if (!connection.isOpen) {
+      store.detach({ terminalId: id, sessionId: session.id }).catch(onError);
+      return;
+    }
+    const before = registry.take(id, connection);
+    if (before !== undefined) this.end(before, 'superseded', reporter);
+    if ((this.named.get(id) ?? 0) >= since) void this.check([id]);
+  }
+
+  /** The connection has gone; its session stands. */
+  closed(connection: Connection): void {
+    const { registry, store, onError } = this.options;
+    const { session } = connection;
+    if (session === undefined) return;
+    registry.release(session.terminal.id, connection);
+    store.detach({ terminalId: session.terminal.id, sessionId: session.id }).catch(onError);
+  }
+
+  /** Ends sessions whose time is up, and forgets changes that no login can have missed any more. */
+  sweep(): void {
+    const now = this.options.now();
+    for (const connection of this.options.registry.connections()) {
+      const { session } = connection;
+      if (session === undefined || session.expiresAt > now) continue;
+      this.end(connection, 'expired', this.options.reporter);
+      this.options.store
+        .expire({ terminalId: session.terminal.id, sessionId: session.id })
+        .catch(this.options.onError);
+    }
+    for (const [id, at] of this.named) if (now - at > REMEMBERED) this.named.delete(id);
+  }
+
+  private async check(ids: readonly number[]): Promise<void> {
+    try {
+      for (let from = 0; from < ids.length; from += LOT) {
+        const lot = ids.slice(from, from + LOT);
+        const views = new Map((await this.options.store.byIds(lot)).map((view) => [view.record.id, view]));
+        for (const id of lot) this.apply(id, views.get(id));
+      }
+    } catch (error) {
+      // The database is away: when it is back, all sessions are looked at.
+      this.options.onError(error);
+    }
+  }
+
+  private apply(id: number, view: TerminalView | undefined): void {
+    const connection = this.options.registry.get(id);
+    const session = connection?.session;
+    if (connection === undefined || session === undefined) return;
+    const effect = effectOn(session, view);
+    if (effect.kind === 'refresh') {
+      session.terminal = effect.record;
+      if (effect.notice !== 0) this.tellWish(connection, session, effect.notice);
+    }
+    if (effect.kind === 'end') this.end(connection, effect.reason, this.options.reporter);
+  }
+
+  /** The platform's wish, to a terminal that is on line. */
+  private tellWish(connection: Connection, session: Session, targets: number): void {
+    if (session.wmmp !== undefined) {
+      session.wmmp.wish = 'open';
+      return this.options.configure(connection);
+    }
+    const sequence = connection.nextSequence();
+    const { bytes, digest } = encodeNotice(session, sequence, targets, this.options.now());
+    session.notice = { sequence, digest };
+    connection.send(bytes);
+    this.options.reporter.notice(session, connection, `wished: ${targetNames(targets).join(', ')}`);
+  }
+
+  private end(connection: Connection, reason: DisconnectReason, reporter: Reporter): void {
+    const { session } = connection;
+    if (session === undefined) return;
+    this.options.registry.release(session.terminal.id, connection);
+    connection.session = undefined;
+    reporter.sessionEnded(session, connection, reason);
+    connection.sendAway(() =>
+      encodeDisconnect(session, connection.nextSequence(), reason, this.options.now()),
+    );
+  }
+}

@@ -1,0 +1,82 @@
+/** Texts by HTTP: POST of `{"id":…,"to":…,"text":…}`; any 2xx is delivered (docs/operations.md, "SMS"). */
+import type { Handed, OutgoingText, Transport } from './transport';
+
+const TIMEOUT = 10_000;
+
+export class Webhook implements Transport {
+  readonly ready = true;
+  private readonly url: string;
+  private readonly headers: Record<string, string>;
+  private readonly underWay = new Set<AbortController>();
+
+  /** @param timeout milliseconds */
+  constructor(
+    address: string,
+    private readonly timeout = TIMEOUT,
+  ) {
+    const url = new URL(address);
+    const { username, password } = url;
+    url.username = '';
+    url.password = '';
+    this.url = url.href;
+    const credentials = Buffer.from(`${decoded(username)}:${decoded(password)}`).toString('base64');
+    this.headers = {
+      'content-type': 'application/json',
+      ...(username + password !== '' && { authorization: `Basic ${credentials}` }),
+    };
+  }
+
+  async send(text: OutgoingText): Promise<Handed> {
+    const control = new AbortController();
+    const end = (why: string) => control.abort(new Cut(why));
+    const timer = setTimeout(() => end(`no answer within ${this.timeout / 1000} s`), this.timeout);
+    this.underWay.add(control);
+    try {
+      const { ok, status } = await this.post(text, control.signal);
+      return ok ? { kind: 'delivered' } : { kind: 'failed', why: `HTTP status ${status}` };
+    } catch (error) {
+      return { kind: 'failed', why: reason(error) };
+    } finally {
+      clearTimeout(timer);
+      this.underWay.delete(control);
+    }
+  }
+
+  close(): Promise<void> {
+    for (const control of this.underWay) control.abort(new Cut('the gateway stops'));
+    return Promise.resolve();
+  }
+
+  private async post({ id, msisdn, text }: OutgoingText, signal: AbortSignal): Promise<Response> {
+    const response = await fetch(this.url, {
+      method: 'POST',
+      headers: this.headers,
+      body: JSON.stringify({ id, to: msisdn, text }),
+      // A redirect could take the text to where nobody configured it to go.
+      redirect: 'manual',
+      signal,
+    });
+    // The status is the answer, whatever becomes of the rest.
+    response.body?.cancel().catch(() => undefined);
+    return response;
+  }
+}
+
+/** Why a request was ended from this side. */
+class Cut extends Error {}
+
+/** fetch() hides what went wrong one level down. */
+function reason(error: unknown): string {
+  if (error instanceof Cut) return error.message;
+  const { cause } = error as { cause?: { code?: string } };
+  return `cannot be reached: ${cause?.code ?? 'connection failed'}`;
+}
+
+/** A percent sign that encodes nothing stands for itself. */
+function decoded(part: string): string {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
+}

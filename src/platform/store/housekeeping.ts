@@ -1,0 +1,54 @@
+/** What nobody needs any more goes, at leisure and once for all processes of a gateway. */
+import type { Database } from './database';
+
+/** Rows of the feed that every living gateway has read by then. */
+const FORGET_CHANGES = `DELETE FROM m2m.change WHERE at < now() - interval '1 hour'`;
+/** Keys of sessions whose time is up are not kept; the row itself stays for the next login. */
+const FORGET_EXPIRED = `
+  UPDATE m2m.session AS s SET
+    session_id = NULL, session_key = NULL, connected = false, ended_at = s.expires_at, end_reason = 'expired'
+  FROM (SELECT terminal_id FROM m2m.session WHERE session_id IS NOT NULL AND expires_at < now() - interval '1 minute'
+        LIMIT 10000 FOR NO KEY UPDATE SKIP LOCKED) AS old
+  WHERE s.terminal_id = old.terminal_id`;
+/** Plain secrets that an operator left lying. */
+const FORGET_IMPORT = `DELETE FROM m2m.terminal_import WHERE loaded_at < now() - interval '40 seconds'`;
+/** Serials that nobody has, beyond the latest ten thousand. */
+const FORGET_STRANGERS = `
+  DELETE FROM m2m.failure WHERE serial IN (
+    SELECT f.serial FROM m2m.failure AS f
+    WHERE NOT EXISTS (SELECT FROM m2m.terminal AS t WHERE t.serial = f.serial)
+    ORDER BY f.last_failure_at DESC OFFSET 10000)`;
+
+/** Statements, and milliseconds from one run to the next. */
+const CHORES: readonly (readonly [text: string, interval: number])[] = [
+  [FORGET_IMPORT, 10_000],
+  [FORGET_STRANGERS, 60_000],
+  [FORGET_CHANGES, 600_000],
+  [FORGET_EXPIRED, 600_000],
+];
+
+export class Housekeeping {
+  private timers: NodeJS.Timeout[] = [];
+
+  constructor(
+    private readonly database: Database,
+    private readonly onError: (error: unknown) => void,
+  ) {}
+
+  start(): void {
+    this.timers = CHORES.map(([text, interval]) => setInterval(() => void this.run(text), interval).unref());
+  }
+
+  stop(): void {
+    for (const timer of this.timers) clearInterval(timer);
+  }
+
+  /** Does all of it now. Never throws. */
+  async runAll(): Promise<void> {
+    for (const [text] of CHORES) await this.run(text);
+  }
+
+  private async run(text: string): Promise<void> {
+    if (this.database.available) await this.database.query({ text }).catch(this.onError);
+  }
+}

@@ -1,0 +1,74 @@
+import { Client } from 'pg';
+import { MigrationError, reasonOf } from './migrateErrors';
+
+const OLDEST_SERVER = 140000;
+const CONNECT_TIMEOUT_MS = 30_000;
+
+// A waiting migration must not be cut off by timeouts that the role or the database has for its queries,
+// and the SQL files are written for read committed.
+const SESSION_SETTINGS = `
+  SET lock_timeout = 0;
+  SET idle_in_transaction_session_timeout = 0;
+  SET idle_session_timeout = 0;
+  SET default_transaction_isolation = 'read committed';
+  SET default_transaction_read_only = off;
+  SET client_min_messages = warning;
+  SET search_path = pg_catalog`;
+
+function newClient(databaseUrl: string): Client {
+  try {
+    return new Client({
+      connectionString: databaseUrl,
+      connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+      application_name: 'm2m migrate',
+    });
+  } catch {
+    // The cause may quote the URL, and that holds the password.
+    throw new MigrationError(
+      'the database URL is not one: it should look like postgres://user:password@host:5432/database',
+    );
+  }
+}
+
+function cannotConnect(client: Client, error: unknown): MigrationError {
+  const { user = '', host, port, database = '', password } = client;
+  const reason = reasonOf(error);
+  return new MigrationError(
+    `cannot connect to PostgreSQL at ${host}:${port}, database ${database}, as ${user}: ` +
+      (password ? reason.replaceAll(password, '***') : reason),
+  );
+}
+
+async function checkServer(client: Client): Promise<void> {
+  const { rows } = await client.query<{ number: number; version: string }>(
+    `SELECT current_setting('server_version_num')::int AS number, current_setting('server_version') AS version`,
+  );
+  const server = rows[0];
+  if (server !== undefined && server.number < OLDEST_SERVER) {
+    throw new MigrationError(`PostgreSQL 14 or newer is needed, the server is ${server.version}`);
+  }
+}
+
+/**
+ * A session fit for migrating. Throws MigrationError with one clear line, without the password, where the
+ * server cannot be reached, refuses the user, or is too old. Whoever calls it ends it.
+ */
+export async function connectForMigration(databaseUrl: string): Promise<Client> {
+  const client = newClient(databaseUrl);
+  // A session that breaks fails its query; without a listener it would end the process as well.
+  client.on('error', () => undefined);
+  try {
+    await client.connect();
+  } catch (error) {
+    throw cannotConnect(client, error);
+  }
+  try {
+    await client.query('SET statement_timeout = 0');
+    await checkServer(client);
+    await client.query(SESSION_SETTINGS);
+    return client;
+  } catch (error) {
+    await client.end();
+    throw error;
+  }
+}

@@ -1,0 +1,270 @@
+/**
+ * Sessions in the database: logins and changes of many terminals share one statement each (group commit).
+ *
+ * The statements check again what a decision was based on: the revision, that the session is still the one meant,
+ * that the frame was not taken before. Where that no longer holds nothing is written and the outcome says so; the
+ * caller then looks the terminal up afresh and decides again, so the reasons stay in the deciders.
+ *
+ * Rows that somebody else holds locked are passed over (SKIP LOCKED), with the same outcome: an operator's long
+ * transaction delays its own terminals only, and two gateways never wait for each other crosswise.
+ */
+import { seal, type KeyRing } from '../../crypto/sealing';
+import { LOGINS_KEPT, REQUESTS_KEPT } from '../flows/replay';
+import type { LoginWrite, SessionWrite } from '../model';
+import { byteaArray, plainArray, textArray } from './arrays';
+import { Batcher } from './batcher';
+import { NO_SECRETS, secretColumns, SECRETS, type SecretsSql } from './credentialWrites';
+import type { Database } from './database';
+import { isTransient } from './databaseErrors';
+
+/** @internal One that is not committed was overtaken by another change, or its row is locked. */
+export interface Committed {
+  readonly committed: boolean;
+  /** Another live gateway held the terminal's older session and was told. */
+  readonly tookOver: boolean;
+}
+
+const NOT_COMMITTED: Committed = { committed: false, tookOver: false };
+
+/** $1 least replay entry to keep, $2 instance, $3 seconds that a session lasts; then a column each. */
+const login = (secrets: SecretsSql) => `
+  WITH input AS MATERIALIZED (
+    SELECT * FROM unnest($4::bigint[], $5::int[], $6::bytea[], $7::text[], $8::bytea[], $9::uuid[], $10::text[], $11::text[]
+        ${secrets.parameters(12)})
+      AS i (terminal_id, revision, session_id, login, session_key, entry, address, serial ${secrets.columns})
+  ), held AS MATERIALIZED (
+    SELECT i.*, CASE WHEN s.connected AND s.session_id IS NOT NULL THEN s.instance END AS prior_instance
+    FROM input AS i JOIN m2m.session AS s ON s.terminal_id = i.terminal_id ${secrets.join}
+    WHERE s.revision = i.revision
+      AND i.entry <> ALL (s.logins)
+      AND (cardinality(s.logins) < ${LOGINS_KEPT}
+        OR (SELECT count(*) FROM unnest(s.logins) AS e WHERE e >= $1::uuid) < ${LOGINS_KEPT})
+    FOR NO KEY UPDATE OF s ${secrets.lock} SKIP LOCKED
+  ), done AS (
+    UPDATE m2m.session AS s SET
+      session_id = h.session_id, login = h.login, session_key = h.session_key,
+      instance = $2::bigint, address = h.address::inet, connected = true,
+      started_at = now(), last_login_at = now(), expires_at = now() + make_interval(secs => $3::int),
+      ended_at = NULL, end_reason = NULL,
+      logins = CASE WHEN s.logins = '{}' THEN ARRAY[h.entry]
+        ELSE ARRAY(SELECT e FROM unnest(s.logins) AS e WHERE e >= $1::uuid) || h.entry END
+      ${secrets.bump}
+    FROM held AS h WHERE s.terminal_id = h.terminal_id
+    RETURNING s.terminal_id
+  ), told AS (
+    INSERT INTO m2m.change (terminal_id, serial, action, instance)
+    SELECT h.terminal_id, h.serial, 'session-superseded', h.prior_instance
+    FROM held AS h JOIN m2m.instance AS g ON g.id = h.prior_instance
+    WHERE h.prior_instance <> $2::bigint AND g.seen_at > now() - interval '30 seconds'
+    RETURNING terminal_id
+  ) ${secrets.writes}
+  SELECT d.terminal_id, t.terminal_id IS NOT NULL FROM done AS d LEFT JOIN told AS t USING (terminal_id)`;
+
+/** $1 least replay entry to keep; then a column each. */
+const change = (secrets: SecretsSql) => `
+  WITH input AS MATERIALIZED (
+    SELECT * FROM unnest($2::bigint[], $3::int[], $4::bytea[], $5::text[], $6::bytea[], $7::uuid[]
+        ${secrets.parameters(8)})
+      AS i (terminal_id, revision, session_id, kind, session_key, entry ${secrets.columns})
+  ), held AS MATERIALIZED (
+    SELECT i.* FROM input AS i JOIN m2m.session AS s ON s.terminal_id = i.terminal_id ${secrets.join}
+    WHERE s.revision = i.revision AND s.session_id = i.session_id
+      AND i.entry <> ALL (s.requests)
+      AND (cardinality(s.requests) < ${REQUESTS_KEPT}
+        OR (SELECT count(*) FROM unnest(s.requests) AS e WHERE e >= $1::uuid) < ${REQUESTS_KEPT})
+    FOR NO KEY UPDATE OF s ${secrets.lock} SKIP LOCKED
+  ), done AS (
+    UPDATE m2m.session AS s SET
+      session_id = CASE h.kind WHEN 'logout' THEN NULL ELSE s.session_id END,
+      session_key = CASE h.kind WHEN 'credentials' THEN s.session_key ELSE h.session_key END,
+      connected = h.kind <> 'logout',
+      ended_at = CASE h.kind WHEN 'logout' THEN now() END,
+      end_reason = CASE h.kind WHEN 'logout' THEN 'logout' END,
+      requests = ARRAY(SELECT e FROM unnest(s.requests) AS e WHERE e >= $1::uuid) || h.entry
+      ${secrets.bump}
+    FROM held AS h WHERE s.terminal_id = h.terminal_id
+    RETURNING s.terminal_id
+  ) ${secrets.writes}
+  SELECT terminal_id FROM done`;
+
+interface Statement {
+  /** Prepared under this name on every connection. */
+  readonly name: string;
+  readonly text: string;
+}
+
+const LOGIN: Statement = { name: 'login', text: login(NO_SECRETS) };
+const LOGIN_WITH_SECRETS: Statement = { name: 'login-secrets', text: login(SECRETS) };
+const CHANGE: Statement = { name: 'change', text: change(NO_SECRETS) };
+const CHANGE_WITH_SECRETS: Statement = { name: 'change-secrets', text: change(SECRETS) };
+
+const DETACH: Statement = {
+  name: 'session-detach',
+  text: `
+  UPDATE m2m.session AS s SET connected = false
+  FROM (
+    SELECT s.terminal_id FROM unnest($1::bigint[], $2::bytea[]) AS i (terminal_id, session_id)
+    JOIN m2m.session AS s ON s.terminal_id = i.terminal_id AND s.session_id = i.session_id
+    FOR NO KEY UPDATE OF s SKIP LOCKED
+  ) AS held WHERE s.terminal_id = held.terminal_id`,
+};
+
+const END = `
+  UPDATE m2m.session AS s SET
+    session_id = NULL, session_key = NULL, connected = false, ended_at = now(), end_reason = $3
+  FROM (
+    SELECT s.terminal_id FROM unnest($1::bigint[], $2::bytea[]) AS i (terminal_id, session_id)
+    JOIN m2m.session AS s ON s.terminal_id = i.terminal_id AND s.session_id = i.session_id
+    FOR NO KEY UPDATE OF s SKIP LOCKED
+  ) AS held WHERE s.terminal_id = held.terminal_id`;
+
+export interface SessionsOptions {
+  readonly database: Database;
+  readonly ring: () => KeyRing;
+  readonly instance: () => number;
+  /** Seconds. */
+  readonly sessionTtl: number;
+  /** The least replay entry to keep, as of now. */
+  readonly cutoff: () => string;
+}
+
+type Named = Pick<SessionWrite, 'terminalId' | 'sessionId'>;
+
+export class Sessions {
+  private readonly logins: Batcher<LoginWrite, Committed>;
+  private readonly changes: Batcher<SessionWrite, Committed>;
+  private readonly detached: Batcher<Named, undefined>;
+
+  constructor(private readonly options: SessionsOptions) {
+    const keyOf = (item: { terminalId: number }) => item.terminalId;
+    const shared = { keyOf, maxItems: 512, maxUnderWay: 2, window: 2 };
+    this.logins = new Batcher<LoginWrite, Committed>({ ...shared, run: (items) => this.commitLogins(items) });
+    this.changes = new Batcher<SessionWrite, Committed>({
+      ...shared,
+      run: (items) => this.commitChanges(items),
+    });
+    this.detached = new Batcher<Named, undefined>({
+      ...shared,
+      maxUnderWay: 1,
+      window: 50,
+      run: (items) => this.markDetached(items),
+    });
+  }
+
+  /** Logins and changes that wait for their batch to leave. */
+  get waiting(): number {
+    return this.logins.depth + this.changes.depth;
+  }
+
+  /** Resolves when what was submitted has been written, or cannot be. */
+  async settled(): Promise<void> {
+    await Promise.all([this.logins.settled(), this.changes.settled(), this.detached.settled()]);
+  }
+
+  /** Commits a login. Throws DatabaseAway. */
+  login(write: LoginWrite): Promise<Committed> {
+    return this.logins.submit(write);
+  }
+
+  /** Commits a new session key or a logout. Throws DatabaseAway. */
+  change(write: SessionWrite): Promise<Committed> {
+    return this.changes.submit(write);
+  }
+
+  /** Notes that the connection of a session is gone; the session stands. */
+  async detach(session: Named): Promise<void> {
+    await this.detached.submit(session);
+  }
+
+  /** Ends a session whose time is up. */
+  async expire(session: Named): Promise<void> {
+    await this.options.database.query({
+      name: 'session-end',
+      text: END,
+      values: [
+        plainArray([session.terminalId]),
+        byteaArray([Buffer.from(session.sessionId, 'hex')]),
+        'expired',
+      ],
+    });
+  }
+
+  private commitLogins(items: readonly LoginWrite[]): Promise<Committed[]> {
+    return apart(items, (lot, withSecrets) =>
+      this.run(withSecrets ? LOGIN_WITH_SECRETS : LOGIN, [
+        this.options.cutoff(),
+        this.options.instance(),
+        this.options.sessionTtl,
+        ...this.columns(lot, (item) => item.login),
+        textArray(lot.map((item) => item.address)),
+        textArray(lot.map((item) => item.serial)),
+        ...(withSecrets ? secretColumns(lot, this.options.ring()) : []),
+      ]),
+    );
+  }
+
+  private commitChanges(items: readonly SessionWrite[]): Promise<Committed[]> {
+    return apart(items, (lot, withSecrets) =>
+      this.run(withSecrets ? CHANGE_WITH_SECRETS : CHANGE, [
+        this.options.cutoff(),
+        ...this.columns(lot, (item) => item.kind),
+        ...(withSecrets ? secretColumns(lot, this.options.ring()) : []),
+      ]),
+    );
+  }
+
+  private async markDetached(items: readonly Named[]): Promise<undefined[]> {
+    await this.run(DETACH, [
+      plainArray(items.map((item) => item.terminalId)),
+      byteaArray(items.map((item) => Buffer.from(item.sessionId, 'hex'))),
+    ]);
+    return items.map(() => undefined);
+  }
+
+  private columns<T extends LoginWrite | SessionWrite>(
+    items: readonly T[],
+    word: (item: T) => string,
+  ): string[] {
+    const ring = this.options.ring();
+    return [
+      plainArray(items.map((item) => item.terminalId)),
+      plainArray(items.map((item) => item.revision)),
+      byteaArray(items.map((item) => Buffer.from(item.sessionId, 'hex'))),
+      plainArray(items.map(word)),
+      byteaArray(
+        items.map(({ sessionKey, serial }) => sessionKey && seal(ring, 'session_key', serial, sessionKey)),
+      ),
+      plainArray(items.map((item) => item.replayEntry)),
+    ];
+  }
+
+  private async run(statement: Statement, values: unknown[]): Promise<unknown[][]> {
+    for (let tries = 1; ; tries++) {
+      try {
+        return (await this.options.database.query({ ...statement, values })).rows;
+      } catch (error) {
+        if (!isTransient(error) || tries === 3) throw error;
+      }
+    }
+  }
+}
+
+/** Writes that touch secrets are few: they go by a statement of their own, and the many pay nothing for them. */
+async function apart<T extends LoginWrite | SessionWrite>(
+  items: readonly T[],
+  run: (items: readonly T[], withSecrets: boolean) => Promise<unknown[][]>,
+): Promise<Committed[]> {
+  const lots = [items.filter((item) => !item.credentials), items.filter((item) => item.credentials)];
+  const rows = await Promise.all(
+    lots.map((lot, i) => (lot.length === 0 ? Promise.resolve([]) : run(lot, i === 1))),
+  );
+  return outcomes(items, rows.flat());
+}
+
+function outcomes(items: readonly { terminalId: number }[], rows: readonly unknown[][]): Committed[] {
+  const done = new Map(rows.map((row) => [Number(row[0]), row[1] === true]));
+  return items.map(({ terminalId }) => {
+    const tookOver = done.get(terminalId);
+    return tookOver === undefined ? NOT_COMMITTED : { committed: true, tookOver };
+  });
+}

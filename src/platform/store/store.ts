@@ -1,0 +1,264 @@
+/** Everything that is kept in PostgreSQL, behind one door: opened, joined and closed together. */
+import type { KeyKeeper } from '../keys/keyKeeper';
+import type { LoginWrite, SessionWrite } from '../model';
+import type { Log } from '../ops/log';
+import { ChangeFeed, type Change } from './changeFeed';
+import { Database, DatabaseAway } from './database';
+import { Failures, type Search } from './failures';
+import { Instance } from './instance';
+import { Housekeeping } from './housekeeping';
+import { findSession, type SessionName as AskedSession } from './introspect';
+import { Outbox } from './outbox';
+import { RecordCache } from './recordCache';
+import { Sealer } from './sealer';
+import { advanceSealingKey, checkSealingKeys, registerSealingKey } from './sealingKeys';
+import { Sessions } from './sessions';
+import { Terminals } from './terminals';
+
+/** What a process does. One process may do all of it (../gateway.ts). */
+export interface Duties {
+  /** Serves terminals. */
+  readonly terminals: boolean;
+  /** Does what is done once for all processes of a gateway: sealing, housekeeping. */
+  readonly office: boolean;
+}
+
+/** Terminals whose records are kept in memory. */
+const CACHE_CAPACITY = 200_000;
+const SEAL_INTERVAL = 1_000;
+
+export interface StoreOptions {
+  readonly url: string;
+  /** Milliseconds after which a statement is given up, and the database counts as away. */
+  readonly timeout: number;
+  readonly keys: KeyKeeper;
+  readonly duties: Duties;
+  /** Connections to the database at most, besides the one that listens. */
+  readonly poolSize: number;
+  readonly gateway: string;
+  /** Seconds. */
+  readonly sessionTtl: number;
+  /** The least replay entry to keep, as of now. */
+  readonly cutoff: () => string;
+  readonly log: Log;
+  /** What a wrong digest was nearly. */
+  readonly search: Search;
+  readonly onChanges: (changes: readonly Change[]) => void;
+  /** The database is there again; what changed meanwhile was not told. */
+  readonly onBack: () => Promise<void>;
+}
+
+interface DatabaseCounters {
+  readonly databaseErrors: { inc(): void };
+  readonly databaseLost: { inc(): void };
+}
+
+/** A session as the statements on it name it. */
+interface SessionName {
+  readonly terminalId: number;
+  readonly sessionId: string;
+}
+
+/** Opens the store on a migrated database. Throws KeysDoNotFit, and what the database refuses with. */
+export async function openStore(options: StoreOptions): Promise<GatewayStore> {
+  const store = new GatewayStore(options);
+  await store.check();
+  return store;
+}
+
+export class GatewayStore {
+  readonly cache = new RecordCache(CACHE_CAPACITY);
+  readonly failures: Failures;
+  readonly outbox: Outbox;
+  private readonly database: Database;
+  private readonly instance: Instance;
+  private readonly sealer: Sealer;
+  private readonly terminals: Terminals;
+  private readonly sessions: Sessions;
+  private readonly feed: ChangeFeed;
+  private readonly housekeeping: Housekeeping;
+  private counters: DatabaseCounters | undefined;
+  private sealing: NodeJS.Timeout | undefined;
+
+  constructor(private readonly options: StoreOptions) {
+    const { ring } = options.keys;
+    const events = { lost: (reason: string) => this.lost(reason), back: () => void this.back() };
+    const database = new Database(options.url, options.poolSize, events, options.timeout);
+    this.database = database;
+    this.failures = new Failures({ database, ring, search: options.search, onError: this.onError });
+    this.instance = new Instance(database, options.gateway, () => options.keys.sealingIds, this.onError);
+    this.outbox = new Outbox(database, ring, (serial, error) => this.onUnreadable(serial, error));
+    this.sealer = new Sealer(database, ring, this.onError);
+    this.terminals = new Terminals({ database, ring, onUnreadable: this.onUnreadable });
+    const instance = () => this.instance.id;
+    this.sessions = new Sessions({
+      database,
+      ring,
+      instance,
+      sessionTtl: options.sessionTtl,
+      cutoff: options.cutoff,
+    });
+    this.feed = new ChangeFeed({
+      database,
+      instance,
+      onChanges: (changes) => {
+        options.onChanges(changes);
+        this.seal();
+      },
+      onError: this.onError,
+    });
+    this.housekeeping = new Housekeeping(database, this.onError);
+  }
+
+  /** Throws KeysDoNotFit where the key file is not the database's; the store is closed then. */
+  async check(): Promise<void> {
+    try {
+      const { keys } = this.options;
+      keys.useNewestOf(await checkSealingKeys(this.database, keys.ring()));
+      await registerSealingKey(this.database, keys.ring(), keys.ring().newest.id);
+    } catch (error) {
+      await this.database.close();
+      throw error;
+    }
+  }
+
+  countInto(counters: DatabaseCounters): void {
+    this.counters = counters;
+  }
+
+  async start(listen: string): Promise<void> {
+    const { duties, poolSize } = this.options;
+    await this.instance.start(listen);
+    await this.feed.start();
+    if (duties.terminals) await this.database.warmUp(poolSize / 2);
+    if (duties.office) this.housekeeping.start();
+    this.sealing = setInterval(() => {
+      this.seal();
+      if (this.options.keys.candidate !== undefined) void this.advanceKey();
+    }, SEAL_INTERVAL);
+    this.seal();
+  }
+
+  async close(): Promise<void> {
+    clearInterval(this.sealing);
+    this.housekeeping.stop();
+    await this.feed.stop();
+    await this.failures.write();
+    await this.sessions.settled().catch(this.onError);
+    await this.instance.stop().catch(this.onError);
+    await this.database.close();
+  }
+
+  available(): boolean {
+    return this.database.available;
+  }
+
+  /** Statements' rows that wait for their batch. */
+  waiting(): number {
+    return this.terminals.waiting + this.sessions.waiting;
+  }
+
+  find(serial: string) {
+    return this.terminals.find(serial);
+  }
+
+  byIds(ids: readonly number[]) {
+    return this.terminals.byIds(ids);
+  }
+
+  login(write: LoginWrite) {
+    return this.sessions.login(write);
+  }
+
+  change(write: SessionWrite) {
+    return this.sessions.change(write);
+  }
+
+  detach(session: SessionName) {
+    return this.sessions.detach(session);
+  }
+
+  expire(session: SessionName) {
+    return this.sessions.expire(session);
+  }
+
+  /** The session that stands, for data servers. Throws DatabaseAway. */
+  session(name: AskedSession) {
+    return findSession(this.database, this.options.keys.ring(), name);
+  }
+
+  /** Other gateways look at the change feed at once. */
+  nudge(): void {
+    this.feed.nudge().catch(this.onError);
+  }
+
+  listening(listen: string): Promise<void> {
+    return this.instance.listening(listen);
+  }
+
+  /** This process among those of all gateways of the database. */
+  get instanceId(): number {
+    return this.instance.id;
+  }
+
+  /** Another process of this gateway is gone, and could not say so. */
+  bury(instanceId: number): void {
+    this.instance.bury(instanceId).catch(this.onError);
+  }
+
+  readonly onError = (error: unknown): void => {
+    // Told once, when the database was lost.
+    if (error instanceof DatabaseAway) return;
+    this.counters?.databaseErrors.inc();
+    this.options.log.event('internal-error', {
+      message: 'a statement failed',
+      level: 'error',
+      error: String(error),
+    });
+  };
+
+  private readonly onUnreadable = (serial: string, error: Error): void => {
+    this.options.log.event('secret-unreadable', {
+      message: error.message,
+      level: 'error',
+      outcome: 'failure',
+      serial,
+    });
+  };
+
+  private seal(): void {
+    if (this.options.duties.office) void this.sealer.run();
+  }
+
+  private async advanceKey(): Promise<void> {
+    if (!this.database.available) return;
+    try {
+      const id = await advanceSealingKey(this.database, this.options.keys);
+      if (id === undefined) return;
+      this.options.log.event('keys-changed', { message: `values are sealed under key ${id} from now on` });
+    } catch (error) {
+      this.onError(error);
+    }
+  }
+
+  private lost(reason: string): void {
+    this.counters?.databaseLost.inc();
+    this.options.log.event('database-lost', {
+      message: 'logins get BUSY until it is back',
+      level: 'error',
+      error: reason,
+    });
+  }
+
+  private async back(): Promise<void> {
+    this.options.log.event('database-back', { message: 'logins are served again' });
+    try {
+      await this.feed.restart();
+      // After it: what was read between a clearing before and the feed's new beginning would stay stale.
+      this.cache.clear();
+      await this.options.onBack();
+    } catch (error) {
+      this.onError(error);
+    }
+  }
+}

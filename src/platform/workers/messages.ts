@@ -1,0 +1,24 @@
+/** What the primary process of a gateway and its workers tell each other, over the channel of node:cluster. */
+import type { MetricObjectWithValues, MetricValue } from 'prom-client';
+import type { Open } from '../gate';
+
+export type MetricDump = MetricObjectWithValues<MetricValue<string>>[];
+
+export type FromWorker =
+  /** Serves terminals. `room`: connections that its own limits leave room for; `instance`: its row in m2m.instance. */
+  | { readonly kind: 'ready'; readonly open: Open; readonly room: number; readonly instance: number }
+  /** Could not start, and ends. */
+  | { readonly kind: 'failed'; readonly why: string }
+  /** A text for somebody has been committed to the outbox. */
+  | { readonly kind: 'texted' }
+  | { readonly kind: 'count'; readonly connections: number }
+  | { readonly kind: 'metrics'; readonly metrics: MetricDump };
+
+export type FromPrimary =
+  /** Connections of all the others. */
+  | { readonly kind: 'elsewhere'; readonly connections: number }
+  | { readonly kind: 'collect' }
+  | { readonly kind: 'stop' };
+
+/** Milliseconds between two looks at how many connections there are. */
+export const COUNT_INTERVAL = 250;
