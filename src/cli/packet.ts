@@ -1,0 +1,176 @@
+/** `m2m packet mint`: credential packets for two-way login, one by one or for a production line. */
+import { randomBytes } from 'node:crypto';
+import { closeSync, existsSync, fsyncSync, ftruncateSync, openSync, readFileSync, writeSync } from 'node:fs';
+import type { Command } from 'commander';
+import { parse } from 'csv-parse/sync';
+import { hardwareHash, sealPacket } from '../crypto/credentialPacket';
+import type { SealingKey } from '../crypto/sealing';
+import { serialBytes } from '../protocol/header';
+import { KeyFileError, readKeyFile } from '../platform/keys/keyFile';
+import { failed, usage } from './errors';
+import { withDatabase, type OwnConnection } from './keyDatabase';
+import { ProgressBar } from './progress';
+import { checkedSettings } from './serveParts';
+import { hardwareIdValue } from './values';
+
+interface MintOptions {
+  readonly hardwareId?: Buffer;
+  readonly csv?: string;
+  readonly out?: string;
+}
+
+interface Order {
+  readonly serial: string;
+  /** 1 to 64 bytes. */
+  readonly hardwareId: Buffer;
+}
+
+export function register(program: Command): void {
+  program
+    .command('packet')
+    .description('credential packets of two-way login')
+    .command('mint')
+    .description('mints a packet for a terminal and prints it as hexadecimal; or one for each line of a CSV')
+    .argument('[serial]', 'serial number of a provisioned terminal')
+    .option(
+      '--hardware-id <id>',
+      'what is unique in the device, as text or \\x…, 1 to 64 bytes',
+      hardwareIdValue,
+    )
+    .option('--csv <file>', 'a header line with serial,hardware_id and one terminal a line')
+    .option(
+      '--out <file>',
+      'with --csv: where serial,packet lines go; what stands there already is not minted again',
+    )
+    .action(mint);
+}
+
+async function mint(serial: string | undefined, options: MintOptions): Promise<void> {
+  const settings = checkedSettings();
+  const orders = ordersOf(serial, options);
+  const key = packetKey(settings.keyFile);
+  await withDatabase(settings, async (database) => {
+    if (options.csv !== undefined) return mintAll(database, key, orders, options.out);
+    for (const order of orders) process.stdout.write(`${await mintOne(database, key, order)}\n`);
+  });
+}
+
+function ordersOf(serial: string | undefined, { hardwareId, csv, out }: MintOptions): Order[] {
+  if (csv !== undefined) {
+    if (serial !== undefined || hardwareId !== undefined) throw usage('--csv names the terminals itself');
+    return readOrders(csv);
+  }
+  if (out !== undefined) throw usage('--out goes with --csv');
+  if (serial === undefined) throw usage('a serial number is needed, or --csv');
+  if (hardwareId === undefined) throw usage('--hardware-id is needed');
+  return [{ serial, hardwareId }];
+}
+
+function packetKey(keyFile: string): SealingKey {
+  try {
+    const key = readKeyFile(keyFile).packet.at(-1);
+    if (key === undefined) throw new KeyFileError(`key file ${keyFile}: no packet key`);
+    return key;
+  } catch (error) {
+    throw error instanceof KeyFileError ? usage(error.message) : error;
+  }
+}
+
+/** Throws where a line cannot be used, before anything is minted. */
+function readOrders(file: string): Order[] {
+  const rows = readCsv(file);
+  return rows.map(({ record, line }) => {
+    const { serial, hardware_id: id } = record;
+    try {
+      if (!serial || !id) throw new Error('serial or hardware_id is missing');
+      serialBytes(serial);
+      return { serial, hardwareId: hardwareIdValue(id) };
+    } catch (error) {
+      throw failed(`${file}, line ${line}: ${(error as Error).message}`);
+    }
+  });
+}
+
+function readCsv(file: string): { record: Record<string, string>; line: number }[] {
+  try {
+    const parsed = parse(readFileSync(file, 'utf8'), {
+      columns: true,
+      bom: true,
+      info: true,
+      skip_empty_lines: true,
+    }) as unknown as {
+      record: Record<string, string>;
+      info: { lines: number };
+    }[];
+    return parsed.map(({ record, info }) => ({ record, line: info.lines }));
+  } catch (error) {
+    throw failed(`${file}: ${(error as Error).message}`);
+  }
+}
+
+async function mintOne(
+  database: OwnConnection,
+  key: SealingKey,
+  { serial, hardwareId }: Order,
+): Promise<string> {
+  const number = randomBytes(8);
+  const { rows } = await database.query({
+    text: 'SELECT imei, issued_at FROM m2m.note_packet($1, $2, $3)',
+    values: [serial, number, Buffer.from(key.id, 'hex')],
+  });
+  const [imei, issuedAt] = rows[0] ?? [];
+  const content = {
+    number: number.toString('hex'),
+    issuedAt: Number(issuedAt),
+    imei: imei as string,
+    hardwareHash: hardwareHash(hardwareId),
+  };
+  return sealPacket(key, serialBytes(serial), content, randomBytes(12)).toString('hex');
+}
+
+/** One line a packet, on storage before the next is minted, so that a run that was stopped goes on where it was. */
+async function mintAll(
+  database: OwnConnection,
+  key: SealingKey,
+  orders: readonly Order[],
+  out: string | undefined,
+): Promise<void> {
+  const done = out === undefined ? new Set<string>() : linesDone(out);
+  const file = out === undefined ? undefined : openSync(out, 'a', 0o600);
+  const bar = new ProgressBar('minting');
+  try {
+    for (const [i, order] of orders.entries()) {
+      bar.update(i, orders.length);
+      if (done.has(order.serial)) continue;
+      const line = `${order.serial},${await mintOne(database, key, order)}\n`;
+      if (file === undefined) process.stdout.write(line);
+      else writeDurably(file, line);
+    }
+  } finally {
+    bar.end();
+    if (file !== undefined) closeSync(file);
+  }
+  const minted = orders.filter(({ serial }) => !done.has(serial)).length;
+  process.stderr.write(`m2m: ${minted} packets minted, ${orders.length - minted} were there already\n`);
+}
+
+function writeDurably(file: number, line: string): void {
+  writeSync(file, line);
+  fsyncSync(file);
+}
+
+/** Serials whose packets stand in the file; a last line that was cut off is taken away. */
+function linesDone(out: string): Set<string> {
+  if (!existsSync(out)) {
+    const file = openSync(out, 'wx', 0o600);
+    writeDurably(file, 'serial,packet\n');
+    closeSync(file);
+    return new Set();
+  }
+  const text = readFileSync(out, 'utf8');
+  const whole = text.slice(0, text.lastIndexOf('\n') + 1);
+  const file = openSync(out, 'r+');
+  ftruncateSync(file, Buffer.byteLength(whole));
+  closeSync(file);
+  return new Set(whole.split('\n').map((line) => line.split(',')[0] ?? ''));
+}

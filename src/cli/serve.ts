@@ -1,0 +1,66 @@
+/** `m2m serve`: the gateway, from settings to SIGTERM. */
+import cluster from 'node:cluster';
+import { resolve } from 'node:path';
+import type { Command } from 'commander';
+import { unknownSettings, type Settings } from '../platform/config/settings';
+import { startGateway, type Running } from '../platform/gateway';
+import { openDatabase } from './database';
+import { failed } from './errors';
+import {
+  checkedSettings,
+  endSignal,
+  gatewayKeys,
+  openLog,
+  opsTokens,
+  say,
+  startFailure,
+  tlsCertificate,
+} from './serveParts';
+import { serveAsWorker } from './serveWorker';
+
+export function register(program: Command): void {
+  program
+    .command('serve')
+    .description('runs the gateway; settings come from the environment (docs/settings.md)')
+    .action(() => (cluster.isWorker ? serveAsWorker() : serve()));
+}
+
+async function serve(): Promise<void> {
+  const settings = checkedSettings();
+  for (const name of unknownSettings(process.env)) say(`${name} is not a setting of this release: ignored`);
+  if (settings.proxyProtocol === 'off' && settings.proxyTrusted.length > 0)
+    say('M2M_PROXY_TRUSTED is ignored while M2M_PROXY_PROTOCOL is off');
+  const keys = await gatewayKeys(settings);
+  const tokens = opsTokens(settings);
+  const certificate = tlsCertificate(settings);
+  const { log, sink, dropped } = await openLog(settings);
+  const ending = endSignal();
+  const database = await openDatabase(settings, (why) => say(`the embedded PostgreSQL: ${why}`));
+  try {
+    const running = await startGateway({
+      settings,
+      databaseUrl: database.url,
+      keys,
+      tokens,
+      certificate,
+      log,
+      relay: (lines) => sink.relay(lines),
+      droppedLogLines: dropped,
+    }).catch((error: unknown) => {
+      throw failed(startFailure(error, settings));
+    });
+    introduce(running, settings);
+    await ending;
+    await running.stop();
+    await sink.flush();
+  } finally {
+    await database.close();
+  }
+}
+
+function introduce({ listen, opsListen, tlsListen }: Running, settings: Settings): void {
+  say(`terminals connect to ${listen}${tlsListen === undefined ? '' : `, inside TLS to ${tlsListen}`}`);
+  say('open psql with: psql "$(npx m2m db-url)"');
+  say(`health and metrics: http://${opsListen}/healthz /readyz /metrics`);
+  say(`back up ${resolve(settings.keyFile)}: losing it is losing the fleet`);
+}

@@ -1,0 +1,129 @@
+/** What `m2m serve` needs before it starts: settings, keys, tokens, the certificate, the log. */
+import { access, mkdir } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { readSettings, SettingError, type Settings } from '../platform/config/settings';
+import { KeyFileError, makeKeyFile, readKeyFile, type GatewayKeys } from '../platform/keys/keyFile';
+import { CertificateError } from '../platform/listener/certificate';
+import { CertificateKeeper } from '../platform/listener/certificateKeeper';
+import { createLog, type Log } from '../platform/ops/log';
+import { LogFile } from '../platform/ops/logFile';
+import { LogSink } from '../platform/ops/logSink';
+import { readTokenFile, TokenFileError } from '../platform/ops/tokenFile';
+import { usage } from './errors';
+
+/** Wrong settings and keys end the command with 2 before anything is started. */
+export function checkedSettings(): Settings {
+  try {
+    return readSettings(process.env);
+  } catch (error) {
+    throw error instanceof SettingError ? usage(error.message) : error;
+  }
+}
+
+export interface OpenLog {
+  readonly log: Log;
+  readonly sink: LogSink;
+  readonly dropped: () => number;
+}
+
+/** Standard output, or the file of M2M_LOG_FILE. */
+export async function openLog(settings: Settings): Promise<OpenLog> {
+  const file = await logFile(settings);
+  const sink = new LogSink(file ?? process.stdout);
+  const log = createLog({
+    sink,
+    level: settings.logLevel,
+    gateway: settings.gatewayId,
+    identifiers: settings.logIdentifiers,
+  });
+  return { log, sink, dropped: () => sink.dropped + (file?.dropped ?? 0) };
+}
+
+export async function gatewayKeys(settings: Settings): Promise<GatewayKeys> {
+  try {
+    if (settings.ownKeyFile) {
+      await mkdir(dirname(settings.keyFile), { recursive: true, mode: 0o700 });
+      const there = await access(settings.keyFile).then(
+        () => true,
+        () => false,
+      );
+      if (!there) makeKeyFile(settings.keyFile);
+    }
+    return readKeyFile(settings.keyFile);
+  } catch (error) {
+    throw error instanceof KeyFileError ? usage(error.message) : error;
+  }
+}
+
+async function logFile({ logFile: path, logFileSize, logFileKeep }: Settings): Promise<LogFile | undefined> {
+  if (path === undefined) return undefined;
+  const size = logFileSize * 1024 * 1024;
+  const onError = once((error) => say(`${path} cannot be rotated: ${codeOf(error)}`));
+  return LogFile.open({ path, size, keep: logFileKeep, now: Date.now, onError }).catch((error: unknown) => {
+    throw usage(`M2M_LOG_FILE: ${path} cannot be written: ${codeOf(error)}`);
+  });
+}
+
+function codeOf(error: unknown): string {
+  return (error as NodeJS.ErrnoException).code ?? String(error);
+}
+
+/** Only the first time: the same trouble comes with every line. */
+function once(act: (error: unknown) => void): (error: unknown) => void {
+  let told = false;
+  return (error) => {
+    if (!told) act(error);
+    told = true;
+  };
+}
+
+export function opsTokens({ opsTokenFile: file }: Settings) {
+  try {
+    return file === undefined ? undefined : { file, first: readTokenFile(file) };
+  } catch (error) {
+    throw error instanceof TokenFileError ? usage(`M2M_OPS_TOKEN_FILE: ${error.message}`) : error;
+  }
+}
+
+export function tlsCertificate({ tlsListen, tlsCert, tlsKey }: Settings): CertificateKeeper | undefined {
+  if (tlsListen === undefined) return undefined;
+  if (tlsCert === undefined) throw usage('M2M_TLS_CERT is not set: M2M_TLS_LISTEN needs a certificate');
+  if (tlsKey === undefined)
+    throw usage('M2M_TLS_KEY is not set: M2M_TLS_LISTEN needs the key of its certificate');
+  try {
+    return new CertificateKeeper({ cert: tlsCert, key: tlsKey });
+  } catch (error) {
+    throw error instanceof CertificateError ? usage(`M2M_TLS_LISTEN: ${error.message}`) : error;
+  }
+}
+
+/**
+ * Resolves at the first SIGTERM or SIGINT. Handlers stay: a second signal (npm passes on what its process group got
+ * already) must not cut the drain short.
+ */
+export function endSignal(): Promise<void> {
+  return new Promise((done) => {
+    process.on('SIGTERM', () => done());
+    process.on('SIGINT', () => done());
+    // A terminal that is closed takes the gateway with it in the same orderly way.
+    process.on('SIGHUP', () => done());
+  });
+}
+
+/** Why a gateway did not start, for people. */
+export function startFailure(error: unknown, settings: Settings): string {
+  const { code, syscall, port } = error as NodeJS.ErrnoException & { port?: number };
+  if (syscall !== 'listen' && code !== 'EADDRINUSE')
+    return error instanceof Error ? error.message : String(error);
+  const { listen, opsListen, tlsListen = listen } = settings;
+  const named = { M2M_OPS_LISTEN: opsListen, M2M_LISTEN: listen, M2M_TLS_LISTEN: tlsListen };
+  const found = Object.entries(named).find(([, endpoint]) => endpoint.port === port);
+  const [variable, { host, port: wanted }] = found ?? ['M2M_LISTEN', listen];
+  const why =
+    code === 'EADDRINUSE' ? 'is in use by another process' : `cannot be listened on (${code ?? 'unknown'})`;
+  return `${variable}: ${host}:${wanted} ${why}`;
+}
+
+export function say(line: string): void {
+  process.stderr.write(`m2m: ${line}\n`);
+}
