@@ -1,0 +1,170 @@
+/** The gateway's keys while it runs: new ones without a restart, old ones out of use, the wrong ones refused. */
+import { copyFileSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { m2m, requireBuild, type Ended } from '../support/cli';
+import { createDatabase, type TestDatabase } from '../support/database';
+import { startGateway, testHome, type GatewayProcess, type TestHome } from '../support/gateway';
+import { Operator } from '../support/operator';
+import { loginForKey, RESULT, type Terminal } from '../support/oracle';
+import { RawTerminal } from '../support/socket';
+
+let database: TestDatabase;
+let home: TestHome;
+let one: GatewayProcess;
+let two: GatewayProcess;
+let operator: Operator;
+/** Its copy of the key file is brought by hand, as to another machine. */
+let otherKeyFile: string;
+
+beforeAll(async () => {
+  requireBuild('crypto', 'cli');
+  database = await createDatabase();
+  home = testHome();
+  otherKeyFile = join(home.directory, 'copy.json');
+  copyFileSync(home.keyFile, otherKeyFile);
+  const start = (name: string, file: string) =>
+    startGateway({
+      databaseUrl: database.url,
+      home,
+      environment: { M2M_GATEWAY_ID: name, M2M_KEY_FILE: file },
+    });
+  [one, two] = await Promise.all([start('one', home.keyFile), start('two', otherKeyFile)]);
+  operator = await Operator.connect(database.url);
+});
+
+afterAll(async () => {
+  await operator?.close();
+  await Promise.all([one?.stop(), two?.stop()]);
+  await database?.drop();
+  home?.remove();
+});
+
+const reaching = () => ({ DATABASE_URL: database.url, M2M_DATABASE_TIMEOUT: '120' });
+
+const keys = (command: string[], file = home.keyFile): Promise<Ended> =>
+  m2m(['keys', ...command], undefined, { ...process.env, ...reaching(), M2M_KEY_FILE: file });
+
+const sealingIds = (): string[] =>
+  (JSON.parse(readFileSync(home.keyFile, 'utf8')) as { sealing: { id: string }[] }).sealing.map(
+    ({ id }) => id,
+  );
+
+let sequence = 0;
+async function loggedIn(gateway: GatewayProcess, terminal: Terminal): Promise<number> {
+  const socket = await RawTerminal.open(gateway);
+  const { result } = await socket.ask(loginForKey(terminal, { sequence: (sequence += 1) }));
+  socket.close();
+  return result;
+}
+
+async function keyOfUplink({ serial }: Terminal): Promise<string> {
+  const [row] = await operator.sql<{ id: string }>(
+    `SELECT encode(substr(c.uplink_password, 1, 5), 'hex') AS id FROM m2m.credential AS c
+     JOIN m2m.terminal AS t ON t.id = c.terminal_id WHERE t.serial = $1`,
+    [serial],
+  );
+  return row!.id.slice(2);
+}
+
+async function sealed(terminal: Terminal): Promise<string> {
+  for (;;) {
+    const [row] = await operator.sql<{ plain: boolean }>(
+      'SELECT c.plain FROM m2m.credential AS c JOIN m2m.terminal AS t ON t.id = c.terminal_id WHERE t.serial = $1',
+      [terminal.serial],
+    );
+    if (!row!.plain) return keyOfUplink(terminal);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}
+
+test('a new sealing key is used once every gateway holds it; reseal frees the old one', async () => {
+  const [old] = sealingIds();
+  const before = await operator.provision();
+  expect(await sealed(before)).toBe(old);
+  expect(await loggedIn(one, before)).toBe(RESULT.OK);
+  expect((await keys(['rotate'])).code).toBe(0);
+  const [, fresh] = sealingIds();
+  await one.logged((line) => /read again/.test(String(line['message'])));
+  const between = await operator.provision();
+  expect(await sealed(between)).toBe(old);
+  const early = await keys(['reseal']);
+  expect([early.code, early.err]).toEqual([
+    1,
+    expect.stringMatching(/gateway (one, two|two, one|two) does not hold key/),
+  ]);
+
+  copyFileSync(home.keyFile, otherKeyFile);
+  await two.logged((line) => String(line['message']).includes(`under key ${fresh!}`));
+  await one.logged((line) => String(line['message']).includes(`under key ${fresh!}`));
+  const after = await operator.provision();
+  expect(await sealed(after)).toBe(fresh);
+  for (const gateway of [one, two])
+    for (const terminal of [before, between, after])
+      expect(await loggedIn(gateway, terminal)).toBe(RESULT.OK);
+
+  const done = await keys(['reseal']);
+  expect([done.code, done.err]).toEqual([0, '']);
+  expect(done.out).toContain(`key ${old!} may be taken out of the key file`);
+  expect(await keyOfUplink(before)).toBe(fresh);
+  expect((await keys(['list'])).out).toMatch(new RegExp(`${old!}.* 0 values sealed under it`));
+
+  const content = JSON.parse(readFileSync(home.keyFile, 'utf8')) as { sealing: { id: string }[] };
+  content.sealing = content.sealing.filter(({ id }) => id !== old);
+  for (const file of [home.keyFile, otherKeyFile])
+    writeFileSync(file, JSON.stringify(content), { mode: 0o600 });
+  expect(await keys(['check'])).toMatchObject({ code: 0 });
+  expect(await loggedIn(one, before)).toBe(RESULT.OK);
+});
+
+test('a key file that lost the key in use is not taken over', async () => {
+  const right = readFileSync(otherKeyFile, 'utf8');
+  const other = testHome();
+  copyFileSync(other.keyFile, otherKeyFile);
+  await two.logged((line) => line['event.action'] === 'keys-changed' && line['event.outcome'] === 'failure');
+  const terminal = await operator.provision();
+  expect(await loggedIn(two, terminal)).toBe(RESULT.OK);
+  const checked = await keys(['check'], other.keyFile);
+  expect([checked.code, checked.err]).toEqual([1, expect.stringContaining('does not fit this database')]);
+  writeFileSync(otherKeyFile, right, { mode: 0o600 });
+  other.remove();
+});
+
+test('init refuses where there is a file, and where the database holds sealed data', async () => {
+  expect((await keys(['init'])).err).toContain('is there already');
+  const refused = await keys(['init'], join(home.directory, 'new.json'));
+  expect([refused.code, refused.err]).toEqual([1, expect.stringContaining('holds data sealed under key')]);
+});
+
+test('a production line: one packet a line, and a second run mints only what is missing', async () => {
+  const terminals = [await operator.provision(), await operator.provision()];
+  const [csv, out] = [join(home.directory, 'line.csv'), join(home.directory, 'packets.csv')];
+  const lines = terminals.map(({ serial }, i) => `${serial},"chip, ${i}"`);
+  const mint = () =>
+    m2m(['packet', 'mint', '--csv', csv, '--out', out], undefined, {
+      ...process.env,
+      ...reaching(),
+      M2M_KEY_FILE: home.keyFile,
+    });
+  writeFileSync(csv, `serial,hardware_id\n${lines[0]!}\n`);
+  expect(await mint()).toMatchObject({ code: 0, err: expect.stringContaining('1 packets minted') as string });
+  const first = readFileSync(out, 'utf8');
+  writeFileSync(csv, `serial,hardware_id\n${lines.join('\n')}\n`);
+  writeFileSync(out, `${first}${terminals[1]!.serial},01`);
+  expect(await mint()).toMatchObject({
+    code: 0,
+    err: expect.stringContaining('1 packets minted, 1 were') as string,
+  });
+  expect(readFileSync(out, 'utf8').startsWith(first)).toBe(true);
+  expect(readFileSync(out, 'utf8').trimEnd().split('\n')).toHaveLength(3);
+  writeFileSync(csv, 'serial,hardware_id\nT-1\n');
+  expect(await mint()).toMatchObject({ code: 1, err: expect.stringContaining('line') as string });
+});
+
+test('wrong usage is exit 2', async () => {
+  const runs = await Promise.all([
+    m2m(['packet', 'mint', 'T-1']),
+    m2m(['packet', 'mint', '--hardware-id', 'x']),
+    m2m(['keys', 'nonsense']),
+  ]);
+  expect(runs.map(({ code }) => code)).toEqual([2, 2, 2]);
+});

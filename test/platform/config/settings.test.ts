@@ -1,0 +1,89 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { readSettings, SettingError, unknownSettings } from '../../../src/platform/config/settings';
+import { settingsPage } from '../../../src/platform/config/settingsTable';
+
+test('docs/settings.md is what `npm run settings` writes', () => {
+  const page = readFileSync(join(__dirname, '..', '..', '..', 'docs', 'settings.md'), 'utf8');
+  expect(page).toBe(settingsPage());
+});
+
+test('nothing set: the defaults', () => {
+  expect(readSettings({})).toMatchObject({
+    databaseUrl: undefined,
+    listen: { host: '0.0.0.0', port: 7750 },
+    opsListen: { host: '127.0.0.1', port: 7751 },
+    dataDir: '.data',
+    keyFile: '.data/keys.json',
+    ownKeyFile: true,
+    timestampWindow: 300,
+    refusalDelay: 50,
+    sessionTtl: 86400,
+    heartbeatInterval: 300,
+    drain: 10,
+    logIdentifiers: 'masked',
+  });
+});
+
+test('the default key file follows the data directory; one that is named is not ours to make', () => {
+  expect(readSettings({ M2M_DATA_DIR: '/var/m2m' })).toMatchObject({
+    keyFile: '/var/m2m/keys.json',
+    ownKeyFile: true,
+  });
+  expect(readSettings({ M2M_KEY_FILE: '/etc/m2m.json' })).toMatchObject({
+    keyFile: '/etc/m2m.json',
+    ownKeyFile: false,
+  });
+});
+
+test.each([
+  ['127.0.0.1:0', { host: '127.0.0.1', port: 0 }],
+  ['[::1]:7750', { host: '::1', port: 7750 }],
+  ['gw.example:65535', { host: 'gw.example', port: 65535 }],
+])('M2M_LISTEN=%s', (text, endpoint) => {
+  expect(readSettings({ M2M_LISTEN: text }).listen).toEqual(endpoint);
+});
+
+test.each(['7750', 'host', ':7750', 'host:65536', '::1:7750', 'a b:1', 'host:-1'])(
+  'M2M_LISTEN=%s is refused',
+  (text) => {
+    expect(() => readSettings({ M2M_LISTEN: text })).toThrow(SettingError);
+  },
+);
+
+test('an empty variable counts as unset, as env files leave them', () => {
+  expect(readSettings({ M2M_SESSION_TTL: '', DATABASE_URL: '' })).toMatchObject({
+    sessionTtl: 86400,
+    databaseUrl: undefined,
+  });
+});
+
+test('a slip of the pen is found', () => {
+  expect(unknownSettings({ M2M_LISTN: 'x', M2M_LISTEN: 'x', PATH: 'x' })).toEqual(['M2M_LISTN']);
+});
+
+test('the PROXY protocol is off unless it is set, and nobody is trusted', () => {
+  expect(readSettings({})).toMatchObject({ proxyProtocol: 'off', proxyTrusted: [] });
+  const trusted = { M2M_PROXY_TRUSTED: '10.0.0.0/24,2001:db8::1' };
+  expect(readSettings(trusted)).toMatchObject({ proxyProtocol: 'off' });
+  expect(readSettings({ ...trusted, M2M_PROXY_PROTOCOL: 'v2' })).toMatchObject({
+    proxyProtocol: 'v2',
+    proxyTrusted: [
+      { bits: 32, prefix: 24 },
+      { bits: 128, prefix: 128 },
+    ],
+  });
+});
+
+test.each([
+  [{ M2M_PROXY_PROTOCOL: 'v1' }, /^M2M_PROXY_PROTOCOL holds "v1"; it may hold off, v2$/],
+  [{ M2M_PROXY_TRUSTED: '10.0.0.1/8' }, /^M2M_PROXY_TRUSTED holds "10\.0\.0\.1\/8"; it may hold CIDRs/],
+  [
+    { M2M_PROXY_PROTOCOL: 'v2' },
+    /^M2M_PROXY_TRUSTED holds nothing.* nobody could connect; it may hold CIDRs/,
+  ],
+  [{ M2M_PROXY_PROTOCOL: 'v2', M2M_PROXY_TRUSTED: '' }, /^M2M_PROXY_TRUSTED holds nothing/],
+])('%j is refused', (environment, says) => {
+  expect(() => readSettings(environment)).toThrow(SettingError);
+  expect(() => readSettings(environment)).toThrow(says);
+});

@@ -1,0 +1,64 @@
+import { chmodSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { makeKeyFile, readKeyFile } from '../../../src/platform/keys/keyFile';
+
+let directory: string;
+let file: string;
+
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), 'm2m-keys-'));
+  file = join(directory, 'keys.json');
+});
+afterEach(() => rmSync(directory, { recursive: true, force: true }));
+
+test('a new file has keys, mode 0600 whatever the umask, and is never replaced', () => {
+  const before = process.umask(0);
+  makeKeyFile(file);
+  process.umask(before);
+  expect(statSync(file).mode & 0o777).toBe(0o600);
+  const keys = readKeyFile(file);
+  expect(keys.sealing).toHaveLength(1);
+  expect(keys.sealing[0]!.key).toHaveLength(32);
+  makeKeyFile(file);
+  expect(readKeyFile(file)).toEqual(keys);
+});
+
+const good = () => {
+  makeKeyFile(file);
+  return JSON.parse(readFileSync(file, 'utf8')) as { sealing: { id: string; key: string }[] };
+};
+
+test.each<[string, (content: ReturnType<typeof good>) => unknown, RegExp]>([
+  ['no list', (content) => ({ ...content, sealing: undefined }), /sealing: /],
+  ['an empty list', (content) => ({ ...content, sealing: [] }), /sealing: at least one key/],
+  [
+    'a short key',
+    (content) => ({ ...content, sealing: [{ ...content.sealing[0], key: 'ab' }] }),
+    /sealing\.0\.key: 64/,
+  ],
+  [
+    'a wrong id',
+    (content) => ({ ...content, sealing: [{ ...content.sealing[0], id: 'XY' }] }),
+    /sealing\.0\.id: 8/,
+  ],
+  [
+    'an id twice',
+    (content) => ({ ...content, sealing: [content.sealing[0], content.sealing[0]] }),
+    /ids that differ/,
+  ],
+  ['another version', (content) => ({ ...content, version: 2 }), /version: /],
+])('%s is named, and no key is shown', (_name, change, message) => {
+  const content = good();
+  writeFileSync(file, JSON.stringify(change(content)));
+  expect(() => readKeyFile(file)).toThrow(message);
+  expect(() => readKeyFile(file)).not.toThrow(content.sealing[0]!.key);
+});
+
+test('not JSON, not there, readable by others', () => {
+  expect(() => readKeyFile(file)).toThrow(/keys\.json: ENOENT/);
+  writeFileSync(file, '{', { mode: 0o600 });
+  expect(() => readKeyFile(file)).toThrow(/not JSON/);
+  chmodSync(file, 0o640);
+  expect(() => readKeyFile(file)).toThrow(/others may read it \(mode 0640\)/);
+});

@@ -1,0 +1,134 @@
+/** The connection on real sockets, with time and answers as the test wants them. */
+import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net';
+import { Connection, type ConnectionHandler, type Outcome } from '../../../src/platform/listener/connection';
+import { originOf } from '../../../src/platform/listener/origin';
+import { headerJudge } from '../../../src/protocol/judge';
+import { heartbeat } from '../../support/oracle';
+import { newTerminal } from '../../support/operator';
+
+let server: Server;
+let client: Socket;
+let connection: Connection;
+let time: number;
+let handle: (n: number) => Outcome | Promise<Outcome>;
+let frame: Buffer;
+let handled: number;
+let closed: number;
+
+beforeEach(async () => {
+  frame = heartbeat(newTerminal());
+  time = 1_800_000_000_000;
+  handled = 0;
+  closed = 0;
+  const handler: ConnectionHandler = {
+    handle: () => handle(++handled),
+    closed: () => void closed++,
+  };
+  const options = {
+    judge: headerJudge(4096),
+    handler,
+    now: () => time,
+    loginDeadline: 10_000,
+    idleLimit: 1000,
+  };
+  server = createServer({ allowHalfOpen: true });
+  const accepted = new Promise<void>((resolve) => {
+    server.once('connection', (socket) => {
+      connection = new Connection(socket, options, originOf(socket, time));
+      resolve();
+    });
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as AddressInfo;
+  // Half-open: a peer that does not close when it is told to.
+  client = connect({ port, host: '127.0.0.1', allowHalfOpen: true });
+  client.on('error', () => undefined);
+  await accepted;
+});
+
+afterEach(async () => {
+  client.destroy();
+  connection.destroy();
+  await new Promise((resolve) => server.close(resolve));
+});
+
+// Whether they are authentic is not the connection's business: one will do for all.
+const frames = (count: number) => Buffer.concat(Array.from({ length: count }, () => frame));
+const until = async (condition: () => boolean) => {
+  while (!condition()) await new Promise((resolve) => setTimeout(resolve, 2));
+};
+
+test('a peer that does not read: nothing more is handled for it, and in the end it is cut off', async () => {
+  handle = () => ({ bytes: Buffer.alloc(256 * 1024) });
+  client.pause();
+  client.write(frames(5000));
+  // What the kernel takes is handled; then it stands still.
+  await until(() => handled > 0 && connection.overdue(time + 9_999) === undefined);
+  let before = -1;
+  while (before !== handled) {
+    before = handled;
+    await new Promise((resolve) => setTimeout(resolve, 300));
+  }
+  expect(handled).toBeLessThan(200);
+  expect(connection.overdue(time + 10_001)).toBe('stalled');
+});
+
+test('a peer that reads again after a while is served on', async () => {
+  handle = () => ({ bytes: Buffer.alloc(256 * 1024) });
+  client.pause();
+  client.write(frames(60));
+  await until(() => connection.overdue(time + 10_001) === 'stalled');
+  client.resume();
+  await until(() => handled === 60);
+});
+
+test('frames behind one that waits are held within bounds: reading pauses', async () => {
+  let release = () => {};
+  handle = (n) => (n === 1 ? new Promise((resolve) => (release = () => resolve({}))) : {});
+  const flood = frames(200_000);
+  client.write(flood);
+  await until(() => handled === 1);
+  await new Promise((resolve) => setTimeout(resolve, 300));
+  // Most of the flood is still on the sender's side.
+  expect(client.writableLength).toBeGreaterThan(flood.length / 4);
+  expect(handled).toBe(1);
+  release();
+  await until(() => handled > 1000);
+});
+
+test('turns are taken in order, and one that is not due yet holds up those behind it', async () => {
+  const received: Buffer[] = [];
+  client.on('data', (chunk: Buffer) => received.push(chunk));
+  handle = async (n) => {
+    if (n === 1) await new Promise((resolve) => setTimeout(resolve, 30));
+    return { bytes: Buffer.of(n) };
+  };
+  client.write(frames(5));
+  await until(() => Buffer.concat(received).length === 5);
+  expect([...Buffer.concat(received)]).toEqual([1, 2, 3, 4, 5]);
+});
+
+test('FIN comes behind the last answer, input is drained, and who does not close is cut off after a second', async () => {
+  const ended = new Promise((resolve) => client.once('end', resolve));
+  client.resume();
+  handle = () => ({ bytes: Buffer.from('bye'), close: true });
+  client.write(frames(3));
+  await until(() => !connection.isOpen);
+  expect(handled).toBe(1);
+  expect(connection.overdue(time + 999)).toBeUndefined();
+  expect(connection.overdue(time + 1000)).toBe('lingering');
+  await ended;
+  client.destroy();
+  await until(() => closed === 1);
+});
+
+test('the login deadline does not hit who waits for an answer', async () => {
+  let release = () => {};
+  handle = () => new Promise((resolve) => (release = () => resolve({})));
+  expect(connection.overdue(time + 10_000)).toBe('login-deadline');
+  client.write(frames(1));
+  await until(() => handled === 1);
+  expect(connection.overdue(time + 10_000)).toBeUndefined();
+  release();
+  await until(() => connection.overdue(time + 10_000) === 'login-deadline');
+});

@@ -1,0 +1,96 @@
+import { Writable } from 'node:stream';
+import { createLog } from '../../../src/platform/ops/log';
+import { LogSink } from '../../../src/platform/ops/logSink';
+import { RollUp } from '../../../src/platform/ops/rollUp';
+
+function target(behave: 'takes' | 'stalls') {
+  const written: string[] = [];
+  const stream = new Writable({
+    decodeStrings: false,
+    highWaterMark: 1024,
+    write: (chunk: string, _encoding, done) => {
+      written.push(chunk);
+      if (behave === 'takes') done();
+    },
+  });
+  return { stream, written };
+}
+
+test('a line is one JSON object with ECS names; what is absent is left out; identifiers are masked', async () => {
+  const { stream, written } = target('takes');
+  const sink = new LogSink(stream);
+  const log = createLog({ sink, level: 'info', gateway: 'gw', identifiers: 'masked' });
+  log.event('terminal-login', {
+    message: 'in',
+    outcome: 'success',
+    serial: 'T1',
+    imei: '868123000000019',
+    imsi: '460001234567890',
+    duration: 5,
+  });
+  log.event('terminal-login', { message: 'not shown', level: 'debug' });
+  await sink.flush();
+  const lines = written.join('').trim().split('\n');
+  expect(lines).toHaveLength(1);
+  const line = JSON.parse(lines[0]!) as Record<string, unknown>;
+  expect(line).toMatchObject({
+    message: 'in',
+    'log.level': 'info',
+    'event.action': 'terminal-login',
+    'event.outcome': 'success',
+    'event.duration': 5,
+    'device.id': 'T1',
+    'm2m.gateway': 'gw',
+    'm2m.imei': '86812********19',
+    'm2m.imsi': '46000********90',
+    'ecs.version': expect.any(String) as string,
+  });
+  expect(Date.parse(line['@timestamp'] as string)).not.toBeNaN();
+  expect(Object.keys(line)).not.toContain('event.reason');
+});
+
+test('a stalled sink neither blocks nor takes memory without bound: lines are dropped and counted', async () => {
+  const { stream } = target('stalls');
+  const sink = new LogSink(stream);
+  const line = `${'x'.repeat(1000)}\n`;
+  for (let n = 0; n < 40_000; n++) {
+    sink.write(line);
+    if (n % 1000 === 0) await new Promise((resolve) => setImmediate(resolve));
+  }
+  expect(sink.dropped).toBeGreaterThan(20_000);
+  expect(stream.writableLength).toBeLessThan(17 * 1024 * 1024);
+});
+
+test('a closed sink is no fault of the gateway', async () => {
+  const { stream } = target('takes');
+  const sink = new LogSink(stream);
+  stream.destroy(Object.assign(new Error('EPIPE'), { code: 'EPIPE' }));
+  await new Promise((resolve) => setImmediate(resolve));
+  sink.write('lost\n');
+  await sink.flush();
+  expect(sink.dropped).toBe(1);
+});
+
+test('repeats become one line with a count; the first is told at once', () => {
+  const rollUp = new RollUp(1_000_000);
+  const told: number[] = [];
+  for (let n = 0; n < 5; n++) rollUp.note('a', (count) => told.push(count));
+  expect(told).toEqual([1]);
+  rollUp.stop();
+  expect(told).toEqual([1, 4]);
+});
+
+test('more addresses than are kept apart share a line', () => {
+  const rollUp = new RollUp(1_000_000);
+  let lines = 0;
+  let sum = 0;
+  for (let n = 0; n < 5000; n++) {
+    rollUp.note(`address ${n}`, (count) => {
+      lines++;
+      sum += count;
+    });
+  }
+  rollUp.stop();
+  expect(sum).toBe(5000);
+  expect(lines).toBeLessThanOrEqual(1002);
+});

@@ -1,0 +1,129 @@
+import { randomBytes } from 'node:crypto';
+import { keyRing } from '../../../src/crypto/sealing';
+import { Database } from '../../../src/platform/store/database';
+import { Failures, type Attempt, type Search } from '../../../src/platform/store/failures';
+import { Housekeeping } from '../../../src/platform/store/housekeeping';
+import { openFixture, provision, type Fixture } from './sqlFixture';
+
+/** No statement is given up because the machine is slow. */
+const PATIENCE_MS = 120_000;
+
+let fixture: Fixture;
+let database: Database;
+const errors: unknown[] = [];
+const ring = keyRing([{ id: '01020304', key: randomBytes(32) }]);
+
+beforeAll(async () => {
+  fixture = await openFixture();
+  database = new Database(fixture.url, 2, { lost: () => undefined, back: () => undefined }, PATIENCE_MS);
+});
+
+afterAll(async () => {
+  await database.close();
+  await fixture.close();
+  expect(errors).toEqual([]);
+});
+
+const made = (search: Search = () => undefined) =>
+  new Failures({ database, ring: () => ring, search, onError: (error) => errors.push(error) });
+
+const attempt = (serial: string, extra: Partial<Attempt> = {}): Attempt => ({
+  serial,
+  known: true,
+  at: 1_764_000_000_000,
+  result: 'auth-failed',
+  reason: 'wrong-digest',
+  address: '10.0.0.1',
+  claims: {},
+  ...extra,
+});
+
+const recent = async (serial: string) => {
+  const { rows } = await fixture.client.query<{ recent: Record<string, unknown>[] }>(
+    'SELECT recent FROM m2m.failure WHERE serial = $1',
+    [serial],
+  );
+  return rows[0]!.recent;
+};
+
+test('attempts that came to the same are one entry, the latest kinds first, ten at most', async () => {
+  const failures = made();
+  for (const [reason, at] of [
+    ['wrong-digest', 1000],
+    ['other-imsi', 2000],
+    ['wrong-digest', 3000],
+  ] as const) {
+    failures.note(attempt('A', { reason, at, address: `10.0.0.${at / 1000}` }));
+    await failures.write();
+  }
+  failures.note(attempt('A', { reason: 'other-imsi', at: 3500, claims: { imsi: '46000' } }));
+  await failures.write();
+  expect(await recent('A')).toEqual([
+    expect.objectContaining({ reason: 'other-imsi', imsi: '46000', times: 1, at: 3.5 }),
+    expect.objectContaining({ reason: 'wrong-digest', times: 2, since: 1, at: 3, address: '10.0.0.3' }),
+    expect.objectContaining({ reason: 'other-imsi', times: 1, at: 2 }),
+  ]);
+  for (let n = 0; n < 12; n++) {
+    failures.note(attempt('A', { reason: `clock-off-by-${n}s`, at: 4000 + n }));
+    await failures.write();
+  }
+  const kept = await recent('A');
+  expect(kept.map(({ reason }) => reason)).toEqual(
+    Array.from({ length: 10 }, (_, n) => `clock-off-by-${11 - n}s`),
+  );
+});
+
+test('serials that nobody has are noted within bounds, and leave room for those that somebody has', async () => {
+  const failures = made();
+  for (let n = 0; n < 1_000; n++) failures.note(attempt(`S-${n}`, { known: false }));
+  failures.note(attempt('KNOWN'));
+  await failures.write();
+  const { rows } = await fixture.client.query<{ serial: string }>(
+    `SELECT serial FROM m2m.failure WHERE serial LIKE 'S-%' OR serial = 'KNOWN' ORDER BY serial`,
+  );
+  expect(rows).toHaveLength(26);
+  expect(rows[0]).toEqual({ serial: 'KNOWN' });
+});
+
+test('of serials that nobody has the latest ten thousand are kept, of terminals all', async () => {
+  const { serial } = await provision(fixture.client);
+  await fixture.client.query(
+    `INSERT INTO m2m.failure SELECT 'Z-' || n, 1, now(), now() + n * interval '1 s', 'unknown-serial', NULL::inet
+     FROM generate_series(1, 10100) AS n
+     UNION ALL SELECT $1, 1, now() - interval '1 year', now() - interval '1 year', 'wrong-digest', NULL::inet`,
+    [serial],
+  );
+  await new Housekeeping(database, (error) => errors.push(error)).runAll();
+  const { rows } = await fixture.client.query(
+    `SELECT count(*)::int AS all, count(*) FILTER (WHERE serial = $1)::int AS known,
+       min(substr(serial, 3)::int) FILTER (WHERE serial LIKE 'Z-%') AS oldest FROM m2m.failure`,
+    [serial],
+  );
+  expect(rows).toEqual([{ all: 10_001, known: 1, oldest: 101 }]);
+});
+
+test('a near miss is searched for some suspects only, and noted with its attempt', async () => {
+  let searched = 0;
+  const failures = made(() => (++searched === 1 ? 'timestamp-zero' : undefined));
+  const suspect = {} as NonNullable<Attempt['suspect']>;
+  for (let n = 0; n < 50; n++) failures.note(attempt(`N-${String(n).padStart(2, '0')}`, { suspect }));
+  await failures.write();
+  expect(searched).toBe(10);
+  expect(await recent('N-00')).toEqual([expect.objectContaining({ finding: 'timestamp-zero' })]);
+  expect(await recent('N-01')).toEqual([
+    expect.not.objectContaining({ finding: expect.anything() as unknown }),
+  ]);
+});
+
+test('a replaced password that does not open costs nobody his note', async () => {
+  const { serial } = await provision(fixture.client);
+  await fixture.client.query(
+    `UPDATE m2m.credential SET replaced_uplink_password = decode('01ffffffff' || repeat('00', 40), 'hex')
+     WHERE terminal_id = (SELECT id FROM m2m.terminal WHERE serial = $1)`,
+    [serial],
+  );
+  const failures = made(() => 'timestamp-zero');
+  failures.note(attempt(serial, { suspect: {} as NonNullable<Attempt['suspect']> }));
+  await failures.write();
+  expect(await recent(serial)).toEqual([expect.objectContaining({ finding: 'timestamp-zero' })]);
+});

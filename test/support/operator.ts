@@ -1,0 +1,65 @@
+/** An operator at psql: provisions terminals and changes them, as the database's owner. */
+import { randomBytes, randomInt } from 'node:crypto';
+import { Client } from 'pg';
+import type { Terminal } from './oracle';
+
+export class Operator {
+  private constructor(private readonly client: Client) {}
+
+  static async connect(url: string): Promise<Operator> {
+    const client = new Client({ connectionString: url });
+    client.on('error', () => undefined);
+    await client.connect();
+    return new Operator(client);
+  }
+
+  async sql<Row extends object = Record<string, unknown>>(
+    text: string,
+    values: unknown[] = [],
+  ): Promise<Row[]> {
+    return (await this.client.query<Row>(text, values)).rows;
+  }
+
+  /** Provisions a terminal that nobody else has. */
+  async provision(extra: { leastLogin?: string; baseKeySize?: number | null } = {}): Promise<Terminal> {
+    const terminal = newTerminal(extra.baseKeySize ?? 16);
+    await this.sql(`SELECT m2m.provision_terminal($1, $2, $3, $4, $5, $6, least_login => $7)`, [
+      terminal.serial,
+      terminal.imei,
+      terminal.imsi,
+      terminal.uplinkPassword,
+      terminal.downlinkPassword,
+      extra.baseKeySize === null ? null : terminal.baseKey,
+      extra.leastLogin ?? 'md5',
+    ]);
+    return terminal;
+  }
+
+  async close(): Promise<void> {
+    await this.client.end();
+  }
+}
+
+/** Counts on, so that no two of a file are alike; its end has no meaning to the tests. */
+let made = randomInt(1e8);
+
+export function newTerminal(baseKeySize = 16): Terminal {
+  made = (made + 1) % 1e8;
+  const digits = String(made).padStart(8, '0');
+  return {
+    serial: `T-${randomBytes(6).toString('hex')}`,
+    imei: withLuhn(`868123${digits}`),
+    imsi: `46000${digits}${String(randomInt(100)).padStart(2, '0')}`,
+    uplinkPassword: randomBytes(13),
+    downlinkPassword: randomBytes(16),
+    baseKey: randomBytes(baseKeySize),
+  };
+}
+
+function withLuhn(digits: string): string {
+  const sum = [...digits].reduce((total, digit, i) => {
+    const doubled = Number(digit) * (i % 2 === 1 ? 2 : 1);
+    return total + (doubled > 9 ? doubled - 9 : doubled);
+  }, 0);
+  return digits + String((10 - (sum % 10)) % 10);
+}
