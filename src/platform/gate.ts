@@ -9,7 +9,6 @@ import { makeSessionId } from '../crypto/sessionId';
 import { headerJudge } from '../protocol/judge';
 import { Admission } from './flows/admission';
 import { decoyRecord } from './flows/decoy';
-import { Throttle } from './flows/throttle';
 import { roomFor } from './listener/capacity';
 import type { CertificateKeeper } from './listener/certificateKeeper';
 import { Listener } from './listener/listener';
@@ -62,14 +61,14 @@ export class Gate {
     private readonly options: GateOptions,
     audience: Audience,
   ) {
-    const { settings, store, metrics, log } = site;
+    const { settings, store, metrics, log, clock } = site;
     const { registry, junk } = this;
     const now = Date.now;
     this.room = roomFor(settings.maxConnections);
     this.admission = new Admission(settings.databaseTimeout * OLDEST_LOGIN * 1000, Math.random);
     const decoy = decoyRecord(randomBytes);
     const { failures } = store;
-    const reporter = new Reporter({ log, metrics, failures, junk, decoy, now });
+    const reporter = new Reporter({ log, metrics, failures, junk, decoy, now, clock: clock.now });
     this.effects = new Effects({
       store,
       cache: store.cache,
@@ -77,6 +76,7 @@ export class Gate {
       reporter,
       configure: (connection) => pipeline.configure(connection),
       now,
+      clock: clock.now,
       onError: store.onError,
     });
     const pipeline = new Pipeline(this.context(decoy), reporter, settings.refusalDelay, (connection) =>
@@ -89,6 +89,7 @@ export class Gate {
       loginDeadline: settings.loginDeadline * 1000,
       idleLimit: settings.heartbeatInterval * 1000 * IDLE_INTERVALS,
       hasRoom: (own) => own < this.room && own + options.elsewhere() < settings.maxConnections,
+      newcomers: settings.maxNewcomers,
       proxies: settings.proxyProtocol === 'v2' ? settings.proxyTrusted : undefined,
       onRefused: (reason, address, port) => reporter.connectionRefused(reason, address, port),
     });
@@ -113,7 +114,7 @@ export class Gate {
   async drain(): Promise<void> {
     this.listener.stopAccepting();
     const { connections } = this.listener;
-    await drain({ connections, over: this.site.settings.drain, now: Date.now });
+    await drain({ connections, over: this.site.settings.drain, now: Date.now, clock: this.site.clock.now });
   }
 
   close(): void {
@@ -139,10 +140,12 @@ export class Gate {
       store,
       cache: store.cache,
       registry: this.registry,
-      throttle: new Throttle(),
+      strangers: store.strangers,
+      throttle: store.throttles.throttle,
       admission: this.admission,
       decoy,
       decoyKey: randomBytes(32),
+      now: Date.now,
       around: () => this.surroundings(),
       sessionBegan: (connection, since) => this.effects.began(connection, since),
       texted: this.options.texted,
@@ -151,10 +154,10 @@ export class Gate {
   }
 
   private surroundings(): Surroundings {
-    const { settings, keys } = this.site;
+    const { settings, keys, clock } = this.site;
     const { timestampWindow, sessionTtl, heartbeatInterval, smsPlain } = settings;
     return {
-      now: Date.now(),
+      now: clock.now(),
       timestampWindow,
       sessionTtl,
       heartbeatInterval,

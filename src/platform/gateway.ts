@@ -126,6 +126,7 @@ class Gateway {
     this.unfollow();
     this.doors.close();
     await this.office.close();
+    this.site.clock.stop();
     await this.site.store.close();
   }
 

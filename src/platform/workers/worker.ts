@@ -50,6 +50,7 @@ export async function startWorker(parts: WorkerParts, channel: Channel): Promise
     await gate.drain();
     for (const end of ends) end();
     gate.close();
+    site.clock.stop();
     await site.store.close();
   };
   return { sentAway, stop };
@@ -64,6 +65,7 @@ async function opened(site: Site, gate: Gate): Promise<Open> {
     return open;
   } catch (error) {
     gate.close();
+    site.clock.stop();
     await site.store.close();
     throw error;
   }

@@ -37,6 +37,7 @@ beforeEach(async () => {
     now: () => time,
     loginDeadline: DEADLINE,
     idleLimit: DEADLINE,
+    newcomers: 1_000,
     hasRoom: (own) => own < LIMIT,
     proxies: parseNetworks('127.0.0.1,127.0.0.8/30'),
     onRefused: (reason, address, from) => refused.push(`${reason} ${address} ${from}`),
