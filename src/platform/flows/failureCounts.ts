@@ -1,4 +1,5 @@
 /** Counts by key, bounded; which of them others have not been told of yet. */
+import { Recent } from '../recent';
 
 /** What a count is about; serial '': all of the source. */
 export interface Counted {
@@ -19,13 +20,15 @@ export interface Count {
 }
 
 export class FailureCounts {
-  private readonly counts = new Map<string, Count>();
+  private readonly counts: Recent<Count>;
   /** Keys of counts that are to be told; those with one failure only when there is room for them. */
   private readonly repeated = new Set<string>();
   private readonly single = new Set<string>();
 
-  /** @param capacity counts kept; the one that was not touched for longest gives way */
-  constructor(private readonly capacity: number) {}
+  /** @param capacity counts kept; those that were not touched for longest give way */
+  constructor(capacity: number) {
+    this.counts = new Recent(capacity, () => this.forgetGone());
+  }
 
   get size(): number {
     return this.counts.size;
@@ -40,10 +43,7 @@ export class FailureCounts {
   touch(key: string, { serial, source }: Counted, now: number, expiresIn: number): Count {
     const fresh = { failures: 0, unwritten: 0, closedUntil: 0, expiresAt: now + expiresIn };
     const count = this.get(key, now) ?? { of: { serial, source }, ...fresh };
-    // Taken out and put back, a Map keeps the order in which counts were last touched.
-    this.counts.delete(key);
     this.counts.set(key, count);
-    if (this.counts.size > this.capacity) this.deleteOldest();
     return count;
   }
 
@@ -64,7 +64,7 @@ export class FailureCounts {
   }
 
   deleteWhere(matches: (counted: Counted) => boolean): void {
-    for (const [key, { of }] of this.counts) if (matches(of)) this.delete(key);
+    for (const [key, { of }] of this.counts.entries()) if (matches(of)) this.delete(key);
   }
 
   /** Takes failures to be told, at most as many counts. Single ones that find no room wait for a second failure. */
@@ -91,8 +91,9 @@ export class FailureCounts {
     this.repeated.add(key);
   }
 
-  private deleteOldest(): void {
-    const [oldest] = this.counts.keys();
-    if (oldest !== undefined) this.delete(oldest);
+  private forgetGone(): void {
+    for (const keys of [this.repeated, this.single]) {
+      for (const key of keys) if (this.counts.get(key) === undefined) keys.delete(key);
+    }
   }
 }

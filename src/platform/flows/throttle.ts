@@ -140,7 +140,7 @@ export class Throttle {
       count.failures = Math.max(count.failures, row.failures + count.unwritten);
       count.expiresAt = Math.max(count.expiresAt, now + row.expiresIn);
       const delay = delayAfter(row, row.failures);
-      if (delay > 0) count.closedUntil = Math.max(count.closedUntil, now - row.age + delay);
+      if (delay > 0) count.closedUntil = Math.max(count.closedUntil, now - Math.max(0, row.age) + delay);
     }
   }
 
@@ -155,7 +155,8 @@ export class Throttle {
     const count = this.countsOf(of).touch(keyOf(of), of, now, isSource(of) ? SOURCE_FORGET_AFTER : FORGET_AFTER);
     count.failures++;
     count.unwritten++;
-    count.closedUntil = now + delayAfter(of, count.failures);
+    const delay = delayAfter(of, count.failures);
+    if (delay > 0) count.closedUntil = now + delay;
     if (!isSource(of)) count.expiresAt = now + FORGET_AFTER;
     this.countsOf(of).changed(keyOf(of), count);
   }

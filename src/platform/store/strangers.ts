@@ -2,13 +2,14 @@
  * Serials that nobody has, for a short while and bounded: a device that is not provisioned, or somebody who tries
  * serials, comes again and again. The feed of changes names a serial that is provisioned (changeFeed.ts).
  */
+import { Recent } from '../recent';
 
 /** Milliseconds for which a serial is remembered. */
 const REMEMBERED = 30_000;
 const CAPACITY = 100_000;
 
 export class Strangers {
-  private readonly until = new Map<string, number>();
+  private readonly until = new Recent<number>(CAPACITY);
   private changes = 0;
 
   get size(): number {
@@ -28,10 +29,7 @@ export class Strangers {
   /** Nobody has that serial, unless something has changed since the mark. */
   add(serial: string, mark: number, now: number): void {
     if (mark !== this.changes) return;
-    this.until.delete(serial);
     this.until.set(serial, now + REMEMBERED);
-    const [oldest] = this.until.keys();
-    if (this.until.size > CAPACITY && oldest !== undefined) this.until.delete(oldest);
   }
 
   /** Something was told of these. */
