@@ -12,6 +12,7 @@ import { decoyRecord } from './flows/decoy';
 import { roomFor } from './listener/capacity';
 import type { CertificateKeeper } from './listener/certificateKeeper';
 import { Listener } from './listener/listener';
+import { Newcomers, type Crowds } from './listener/newcomers';
 import { Registry } from './listener/registry';
 import type { Surroundings, TerminalRecord } from './model';
 import { RollUp } from './ops/rollUp';
@@ -22,11 +23,19 @@ import { Pipeline } from './pipeline/pipeline';
 import { Reporter } from './pipeline/reporter';
 import type { Audience, Site } from './site';
 
+/** What other processes of this gateway have: all of them share the limits. */
+export interface Elsewhere {
+  readonly connections: () => number;
+  /** Connections of a source that have not logged in yet. */
+  readonly newcomers: (source: string) => number;
+}
+
+export const NOWHERE_ELSE: Elsewhere = { connections: () => 0, newcomers: () => 0 };
+
 export interface GateOptions {
   /** What the TLS port begins with; undefined: there is none. */
   readonly certificate: CertificateKeeper | undefined;
-  /** Connections that other processes of this gateway have: all of them share M2M_MAX_CONNECTIONS. */
-  readonly elsewhere: () => number;
+  readonly elsewhere: Elsewhere;
   /** A text for somebody has been committed to the outbox. */
   readonly texted: () => void;
 }
@@ -50,6 +59,7 @@ export class Gate {
   private readonly registry = new Registry();
   private readonly junk = new RollUp();
   private readonly admission: Admission;
+  private readonly newcomers: Newcomers;
   private readonly effects: Effects;
   private readonly listener: Listener;
   private sweeper: NodeJS.Timeout | undefined;
@@ -66,6 +76,7 @@ export class Gate {
     const now = Date.now;
     this.room = roomFor(settings.maxConnections);
     this.admission = new Admission(settings.databaseTimeout * OLDEST_LOGIN * 1000, Math.random);
+    this.newcomers = new Newcomers(settings.maxNewcomers, options.elsewhere.newcomers);
     const decoy = decoyRecord(randomBytes);
     const { failures } = store;
     const reporter = new Reporter({ log, metrics, failures, junk, decoy, now, clock: clock.now });
@@ -88,8 +99,8 @@ export class Gate {
       now,
       loginDeadline: settings.loginDeadline * 1000,
       idleLimit: settings.heartbeatInterval * 1000 * IDLE_INTERVALS,
-      hasRoom: (own) => own < this.room && own + options.elsewhere() < settings.maxConnections,
-      newcomers: settings.maxNewcomers,
+      hasRoom: (own) => own < this.room && own + options.elsewhere.connections() < settings.maxConnections,
+      newcomers: this.newcomers,
       proxies: settings.proxyProtocol === 'v2' ? settings.proxyTrusted : undefined,
       onRefused: (reason, address, port) => reporter.connectionRefused(reason, address, port),
     });
@@ -100,6 +111,10 @@ export class Gate {
 
   get connections(): number {
     return this.listener.connections.size;
+  }
+
+  get crowds(): Crowds {
+    return this.newcomers.crowds();
   }
 
   async open(): Promise<Open> {

@@ -253,7 +253,7 @@ export const SETTINGS = {
   maxConnections: whole('M2M_MAX_CONNECTIONS', 'connections at once', 1, 1000000, 100000),
   maxNewcomers: whole(
     'M2M_MAX_NEWCOMERS',
-    'connections of one address that have not logged in yet, in each worker; further ones are closed at once',
+    'connections of one address that have not logged in yet; further ones are closed at once',
     1,
     1000000,
     1000,

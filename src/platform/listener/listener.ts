@@ -4,7 +4,7 @@ import { sourceOf, type Network } from '../config/networks';
 import type { Endpoint } from '../config/settings';
 import type { Certificate } from './certificate';
 import { Connection, type ConnectionOptions } from './connection';
-import { Newcomers } from './newcomers';
+import type { Newcomers } from './newcomers';
 import { originOf, type Origin } from './origin';
 import { ProxyDoor, type Onward } from './proxyDoor';
 import { TlsDoor } from './tlsDoor';
@@ -26,8 +26,7 @@ type Refusal = (typeof REFUSALS)[number];
 export interface ListenerOptions extends ConnectionOptions {
   /** Whether there is room for one more. @param own connections of this listener */
   readonly hasRoom: (own: number) => boolean;
-  /** Connections of one source that have not logged in yet, at most. */
-  readonly newcomers: number;
+  readonly newcomers: Newcomers;
   /** Load balancers whose connections begin with a header of the PROXY protocol; undefined: there are none. */
   readonly proxies: readonly Network[] | undefined;
   readonly onRefused: (reason: Refusal, address: string, port: number) => void;
@@ -42,14 +41,12 @@ export class Listener {
   private readonly servers: Server[] = [];
   private tls: TlsDoor | undefined;
   private readonly proxy: ProxyDoor | undefined;
-  private readonly newcomers: Newcomers;
   private readonly sweeper: NodeJS.Timeout;
 
   constructor(private readonly options: ListenerOptions) {
     const { proxies: trusted, loginDeadline: headerLimit } = options;
     const onRefused = (reason: Refusal, origin: Origin): void => this.refused(reason, origin);
     this.proxy = trusted && new ProxyDoor({ trusted, headerLimit, onRefused });
-    this.newcomers = new Newcomers(options.newcomers);
     this.sweeper = setInterval(() => this.sweep(), SWEEP_INTERVAL).unref();
   }
 
@@ -127,7 +124,7 @@ export class Listener {
 
   /** Where it comes from is known now, also behind a load balancer. */
   private welcome(socket: Socket, origin: Origin, onward: Onward): void {
-    const leave = this.newcomers.enter(sourceOf(origin.address));
+    const leave = this.options.newcomers.enter(sourceOf(origin.address));
     if (leave === undefined) return this.turnAway(socket, 'newcomers', origin);
     socket.once('close', leave);
     onward(socket, { ...origin, onLogin: leave });

@@ -23,3 +23,16 @@ test('nothing is kept of sources that have none', () => {
   for (let i = 0; i < 1_000_000; i++) newcomers.enter(`s${i}`)!();
   expect(newcomers.size).toBe(0);
 });
+
+test('those of other processes count, and crowds are told', () => {
+  const newcomers = new Newcomers(100, (source) => (source === 'a' ? 97 : 0));
+  for (const source of ['a', 'a', 'a', 'b', 'b', 'b', 'b']) expect(newcomers.enter(source)).toBeDefined();
+  expect(newcomers.enter('a')).toBeUndefined();
+  expect(newcomers.crowds()).toEqual([['b', 4]]);
+});
+
+test('of many crowds some are told', () => {
+  const newcomers = new Newcomers(1);
+  for (let i = 0; i < 10_000; i++) newcomers.enter(`s${i}`);
+  expect(newcomers.crowds()).toHaveLength(256);
+});
