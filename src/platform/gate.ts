@@ -9,10 +9,10 @@ import { makeSessionId } from '../crypto/sessionId';
 import { headerJudge } from '../protocol/judge';
 import { Admission } from './flows/admission';
 import { decoyRecord } from './flows/decoy';
-import { Throttle } from './flows/throttle';
 import { roomFor } from './listener/capacity';
 import type { CertificateKeeper } from './listener/certificateKeeper';
 import { Listener } from './listener/listener';
+import { Newcomers, type Crowds } from './listener/newcomers';
 import { Registry } from './listener/registry';
 import type { Surroundings, TerminalRecord } from './model';
 import { RollUp } from './ops/rollUp';
@@ -23,11 +23,19 @@ import { Pipeline } from './pipeline/pipeline';
 import { Reporter } from './pipeline/reporter';
 import type { Audience, Site } from './site';
 
+/** What other processes of this gateway have: all of them share the limits. */
+export interface Elsewhere {
+  readonly connections: () => number;
+  /** Connections of a source that have not logged in yet. */
+  readonly newcomers: (source: string) => number;
+}
+
+export const NOWHERE_ELSE: Elsewhere = { connections: () => 0, newcomers: () => 0 };
+
 export interface GateOptions {
   /** What the TLS port begins with; undefined: there is none. */
   readonly certificate: CertificateKeeper | undefined;
-  /** Connections that other processes of this gateway have: all of them share M2M_MAX_CONNECTIONS. */
-  readonly elsewhere: () => number;
+  readonly elsewhere: Elsewhere;
   /** A text for somebody has been committed to the outbox. */
   readonly texted: () => void;
 }
@@ -51,6 +59,7 @@ export class Gate {
   private readonly registry = new Registry();
   private readonly junk = new RollUp();
   private readonly admission: Admission;
+  private readonly newcomers: Newcomers;
   private readonly effects: Effects;
   private readonly listener: Listener;
   private sweeper: NodeJS.Timeout | undefined;
@@ -62,14 +71,15 @@ export class Gate {
     private readonly options: GateOptions,
     audience: Audience,
   ) {
-    const { settings, store, metrics, log } = site;
+    const { settings, store, metrics, log, clock } = site;
     const { registry, junk } = this;
     const now = Date.now;
     this.room = roomFor(settings.maxConnections);
     this.admission = new Admission(settings.databaseTimeout * OLDEST_LOGIN * 1000, Math.random);
+    this.newcomers = new Newcomers(settings.maxNewcomers, options.elsewhere.newcomers);
     const decoy = decoyRecord(randomBytes);
     const { failures } = store;
-    const reporter = new Reporter({ log, metrics, failures, junk, decoy, now });
+    const reporter = new Reporter({ log, metrics, failures, junk, decoy, now, clock: clock.now });
     this.effects = new Effects({
       store,
       cache: store.cache,
@@ -77,6 +87,7 @@ export class Gate {
       reporter,
       configure: (connection) => pipeline.configure(connection),
       now,
+      clock: clock.now,
       onError: store.onError,
     });
     const pipeline = new Pipeline(this.context(decoy), reporter, settings.refusalDelay, (connection) =>
@@ -88,7 +99,8 @@ export class Gate {
       now,
       loginDeadline: settings.loginDeadline * 1000,
       idleLimit: settings.heartbeatInterval * 1000 * IDLE_INTERVALS,
-      hasRoom: (own) => own < this.room && own + options.elsewhere() < settings.maxConnections,
+      hasRoom: (own) => own < this.room && own + options.elsewhere.connections() < settings.maxConnections,
+      newcomers: this.newcomers,
       proxies: settings.proxyProtocol === 'v2' ? settings.proxyTrusted : undefined,
       onRefused: (reason, address, port) => reporter.connectionRefused(reason, address, port),
     });
@@ -99,6 +111,10 @@ export class Gate {
 
   get connections(): number {
     return this.listener.connections.size;
+  }
+
+  get crowds(): Crowds {
+    return this.newcomers.crowds();
   }
 
   async open(): Promise<Open> {
@@ -113,7 +129,7 @@ export class Gate {
   async drain(): Promise<void> {
     this.listener.stopAccepting();
     const { connections } = this.listener;
-    await drain({ connections, over: this.site.settings.drain, now: Date.now });
+    await drain({ connections, over: this.site.settings.drain, now: Date.now, clock: this.site.clock.now });
   }
 
   close(): void {
@@ -139,10 +155,12 @@ export class Gate {
       store,
       cache: store.cache,
       registry: this.registry,
-      throttle: new Throttle(),
+      strangers: store.strangers,
+      throttle: store.throttles.throttle,
       admission: this.admission,
       decoy,
       decoyKey: randomBytes(32),
+      now: Date.now,
       around: () => this.surroundings(),
       sessionBegan: (connection, since) => this.effects.began(connection, since),
       texted: this.options.texted,
@@ -151,10 +169,10 @@ export class Gate {
   }
 
   private surroundings(): Surroundings {
-    const { settings, keys } = this.site;
+    const { settings, keys, clock } = this.site;
     const { timestampWindow, sessionTtl, heartbeatInterval, smsPlain } = settings;
     return {
-      now: Date.now(),
+      now: clock.now(),
       timestampWindow,
       sessionTtl,
       heartbeatInterval,

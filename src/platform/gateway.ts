@@ -3,7 +3,7 @@
  * what is done once for all of them is done in the office, which is here.
  */
 import { Crew } from './workers/crew';
-import { Gate, type Open } from './gate';
+import { Gate, NOWHERE_ELSE, type Open } from './gate';
 import type { CertificateKeeper } from './listener/certificateKeeper';
 import { Office } from './office';
 import type { Tokens } from './ops/tokenFile';
@@ -48,7 +48,7 @@ export async function startGateway(parts: GatewayParts): Promise<Running> {
 }
 
 function ownGate(site: Site, { certificate }: GatewayParts, audience: Audience, texted: () => void): Doors {
-  const gate = new Gate(site, { certificate, elsewhere: () => 0, texted }, audience);
+  const gate = new Gate(site, { certificate, elsewhere: NOWHERE_ELSE, texted }, audience);
   return {
     size: 1,
     room: gate.room,
@@ -126,6 +126,7 @@ class Gateway {
     this.unfollow();
     this.doors.close();
     await this.office.close();
+    this.site.clock.stop();
     await this.site.store.close();
   }
 

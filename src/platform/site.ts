@@ -1,4 +1,5 @@
 /** What every process of a gateway has, whatever its duties: keys, the store, counters. */
+import { Clock } from './clock';
 import { nearMiss } from './flows/nearMiss';
 import { replayCutoff } from './flows/replay';
 import type { Settings } from './config/settings';
@@ -24,6 +25,7 @@ export interface Site {
   readonly keys: KeyKeeper;
   readonly store: GatewayStore;
   readonly metrics: Metrics;
+  readonly clock: Clock;
 }
 
 /** Who is told of what changed in the database; filled before the store is started. */
@@ -44,6 +46,11 @@ const OFFICE_POOL = 3;
 export async function openSite(parts: SiteParts, duties: Duties, audience: Audience): Promise<Site> {
   const { settings, log } = parts;
   const keys = new KeyKeeper(parts.keys);
+  const clock = new Clock({
+    ask: () => store.time(),
+    own: Date.now,
+    log: duties.office ? log : undefined,
+  });
   const store = await openStore({
     url: parts.databaseUrl,
     timeout: settings.databaseTimeout * 1000,
@@ -52,19 +59,20 @@ export async function openSite(parts: SiteParts, duties: Duties, audience: Audie
     poolSize: poolSize(duties, settings.workers),
     gateway: settings.gatewayId,
     sessionTtl: settings.sessionTtl,
-    cutoff: () => replayCutoff(Date.now(), settings.timestampWindow),
+    cutoff: () => replayCutoff(clock.now(), settings.timestampWindow),
     log,
     search: nearMiss,
     onChanges: (changes) => audience.onChanges.forEach((tell) => tell(changes)),
     onBack: async () => void (await Promise.all(audience.onBack.map((tell) => tell()))),
   });
+  await clock.start();
   const metrics = new Metrics({
     databaseUp: () => store.available(),
     waitingForDatabase: () => store.waiting(),
     droppedLogLines: parts.droppedLogLines,
   });
   store.countInto(metrics);
-  return { settings, log, keys, store, metrics };
+  return { settings, log, keys, store, metrics, clock };
 }
 
 function poolSize(duties: Duties, workers: number): number {
@@ -73,12 +81,14 @@ function poolSize(duties: Duties, workers: number): number {
 }
 
 /** Keys that are added to the file are used without a restart. @returns a function that ends it */
-export function followKeys({ keys, log, settings }: Site): () => void {
+export function followKeys({ keys, log, settings, store }: Site): () => void {
   return followFile(
     settings.keyFile,
     readKeyFile,
     (read) => {
       keys.replace(read);
+      // Whose secrets did not open was nobody until now.
+      store.strangers.clear();
       log.event('keys-changed', { message: 'the key file was read again', outcome: 'success' });
     },
     (error) =>

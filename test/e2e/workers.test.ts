@@ -213,8 +213,11 @@ test('all workers killed at once: others take their places, on the same port', a
   for (const worker of workersOf(gateway)) (await loggedIn(worker, terminal)).socket.close();
 });
 
-test('a limit of connections is one for all workers', async () => {
-  const small = await start({ M2M_MAX_CONNECTIONS: '2' });
+test.each([
+  ['connections', 'M2M_MAX_CONNECTIONS', 'limit'],
+  ['newcomers', 'M2M_MAX_NEWCOMERS', 'newcomers'],
+])('a limit of %s is one for all workers', async (_, setting, reason) => {
+  const small = await start({ [setting]: '2' });
   const [one, two] = workersOf(small) as [number, number];
   const dial = (worker: number) => only(worker, () => RawTerminal.open(small), small);
   const sockets = [await dial(one), await dial(two)];
@@ -230,7 +233,7 @@ test('a limit of connections is one for all workers', async () => {
     third.close();
     return closed || undefined;
   });
-  await small.logged((line) => line['m2m.detail'] === 'limit');
+  await small.logged((line) => line['m2m.detail'] === reason);
   for (const socket of sockets) socket.close();
   expect(await small.stop()).toBe(0);
 });

@@ -27,6 +27,27 @@ export function isWithin(networks: readonly Network[], address: string): boolean
   );
 }
 
+/** Whether the two have an address in common: one of them is then within the other. */
+export function overlap(one: Network, other: Network): boolean {
+  if (one.bits !== other.bits) return false;
+  const rest = BigInt(one.bits - Math.min(one.prefix, other.prefix));
+  return one.base >> rest === other.base >> rest;
+}
+
+/**
+ * What failed attempts and newcomers are counted by: who has one IPv6 address has all of its /64 (RFC 4291, section
+ * 2.5.4), so that single ones would bound nothing.
+ *
+ * @param address IPv4 or IPv6 as a socket tells it
+ */
+export function sourceOf(address: string): string {
+  if (!address.includes(':')) return address;
+  const found = numberOf(address.replace(/[%/].*$/, ''));
+  if (found === undefined) return address;
+  const groups = [112n, 96n, 80n, 64n].map((shift) => ((found.value >> shift) & 0xffffn).toString(16));
+  return `${groups.join(':')}::/64`;
+}
+
 function parseNetwork(text: string): Network | undefined {
   const [, address = '', length] = /^([0-9A-Fa-f:.]+)(?:\/([0-9]{1,3}))?$/.exec(text) ?? [];
   const found = numberOf(address);

@@ -251,6 +251,13 @@ export const SETTINGS = {
     10,
   ),
   maxConnections: whole('M2M_MAX_CONNECTIONS', 'connections at once', 1, 1000000, 100000),
+  maxNewcomers: whole(
+    'M2M_MAX_NEWCOMERS',
+    'connections of one address that have not logged in yet; further ones are closed at once',
+    1,
+    1000000,
+    1000,
+  ),
   maxFrame: whole('M2M_MAX_FRAME', 'bytes of the largest frame taken', 256, 65535, 4096),
   drain: whole('M2M_DRAIN', 'seconds over which terminals are sent away at SIGTERM', 0, 3600, 10),
   sms: SMS_ROW,

@@ -9,6 +9,7 @@
  */
 import type { Socket } from 'node:net';
 import { Framer, type FramerEvent, type HeaderJudge } from '../../protocol/framer';
+import { sourceOf } from '../config/networks';
 import type { Challenge, Session } from '../model';
 import type { Origin } from './origin';
 
@@ -62,11 +63,14 @@ export class Connection {
   challenge: Challenge | undefined;
   /** What its frames are of; from its first login on it is held to it. */
   dialect: 'v4' | 'wmmp' | undefined;
-  hasLoggedIn = false;
   /** WMMP 3.0: the SHA-256 of a frame that may come again, and the answer that it got, if it got one. */
   latest: { readonly frame: Buffer; readonly outcome: Outcome | undefined } | undefined;
   readonly address: string;
   readonly port: number;
+  /** What failed attempts are counted by. */
+  readonly source: string;
+  private loggedIn = false;
+  private readonly onLogin: (() => void) | undefined;
   private readonly framer: Framer;
   private readonly queue: Turn[] = [];
   private mode: 'open' | 'closing' | 'closed' = 'open';
@@ -86,6 +90,8 @@ export class Connection {
   ) {
     this.address = origin.address;
     this.port = origin.port;
+    this.source = sourceOf(origin.address);
+    this.onLogin = origin.onLogin;
     this.framer = new Framer(options.judge);
     this.deadline = origin.acceptedAt + options.loginDeadline;
     this.patienceEnd = this.deadline + LONGEST_PATIENCE;
@@ -98,6 +104,17 @@ export class Connection {
 
   get isOpen(): boolean {
     return this.mode === 'open';
+  }
+
+  get hasLoggedIn(): boolean {
+    return this.loggedIn;
+  }
+
+  /** A session has begun on it, the first or a further one. */
+  begin(session: Session): void {
+    this.session = session;
+    this.loggedIn = true;
+    this.onLogin?.();
   }
 
   /** The next number for a request of ours on this connection. */

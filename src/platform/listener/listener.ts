@@ -1,9 +1,10 @@
 /** The ports that terminals connect to: accepts, counts, and cuts off who is overdue. */
 import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
-import type { Network } from '../config/networks';
+import { sourceOf, type Network } from '../config/networks';
 import type { Endpoint } from '../config/settings';
 import type { Certificate } from './certificate';
 import { Connection, type ConnectionOptions } from './connection';
+import type { Newcomers } from './newcomers';
 import { originOf, type Origin } from './origin';
 import { ProxyDoor, type Onward } from './proxyDoor';
 import { TlsDoor } from './tlsDoor';
@@ -11,6 +12,7 @@ import { TlsDoor } from './tlsDoor';
 /** Why a connection is not accepted, or closed for what it did not do. */
 export const REFUSALS = [
   'limit',
+  'newcomers',
   'proxy-untrusted',
   'proxy-malformed',
   'proxy-missing',
@@ -24,6 +26,7 @@ type Refusal = (typeof REFUSALS)[number];
 export interface ListenerOptions extends ConnectionOptions {
   /** Whether there is room for one more. @param own connections of this listener */
   readonly hasRoom: (own: number) => boolean;
+  readonly newcomers: Newcomers;
   /** Load balancers whose connections begin with a header of the PROXY protocol; undefined: there are none. */
   readonly proxies: readonly Network[] | undefined;
   readonly onRefused: (reason: Refusal, address: string, port: number) => void;
@@ -114,8 +117,17 @@ export class Listener {
     const origin = originOf(socket, this.options.now());
     if (proxy !== undefined && !proxy.trusts(origin)) return this.turnAway(socket, 'proxy-untrusted', origin);
     if (this.isFull()) return this.turnAway(socket, 'limit', origin);
-    if (proxy === undefined) onward(socket, origin);
-    else proxy.take(socket, origin, onward);
+    const welcome: Onward = (known, from) => this.welcome(known, from, onward);
+    if (proxy === undefined) welcome(socket, origin);
+    else proxy.take(socket, origin, welcome);
+  }
+
+  /** Where it comes from is known now, also behind a load balancer. */
+  private welcome(socket: Socket, origin: Origin, onward: Onward): void {
+    const leave = this.options.newcomers.enter(sourceOf(origin.address));
+    if (leave === undefined) return this.turnAway(socket, 'newcomers', origin);
+    socket.once('close', leave);
+    onward(socket, { ...origin, onLogin: leave });
   }
 
   private turnAway(socket: Socket, reason: Refusal, origin: Origin): void {

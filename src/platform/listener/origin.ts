@@ -9,6 +9,8 @@ export interface Origin {
   readonly acceptedAt: number;
   /** The load balancer's own connection, such as a health check: it need not come to anything. */
   readonly local: boolean;
+  /** Told when the connection has logged in. */
+  readonly onLogin?: () => void;
 }
 
 /** What the socket itself tells. */

@@ -16,7 +16,14 @@ export function changeTeller(log: Log): (changes: readonly Change[]) => void {
   };
 }
 
-function tell(log: Log, { serial, action }: Change): void {
+function tell(log: Log, { serial, action, address }: Change): void {
+  if (action === 'lift_throttle') {
+    const whose = serial === '' ? 'all serials' : serial;
+    return log.event('throttle-lifted', {
+      message: `failed attempts of ${whose} from ${address ?? 'everywhere'} are forgotten`,
+      serial: serial === '' ? undefined : serial,
+    });
+  }
   const provisioned = action === 'terminal-provisioned';
   log.event(provisioned ? 'terminal-provisioned' : 'terminal-changed', {
     message: provisioned ? `${serial} provisioned` : `${serial} changed: ${action}`,

@@ -27,6 +27,8 @@ export type LogAction =
   | 'connection-refused'
   | 'frame-refused'
   | 'keys-changed'
+  | 'clock-off'
+  | 'throttle-lifted'
   | 'certificate-changed'
   | 'database-lost'
   | 'database-back'

@@ -6,7 +6,8 @@ import type { Connection } from '../listener/connection';
 import type { Answer } from '../model';
 import { DatabaseAway } from '../store/database';
 import { admitted, busy, DATABASE_AWAY, type PipelineContext } from './context';
-import { turnedAway } from './login';
+import { lookUp } from './lookUp';
+import { throttled } from './login';
 
 export async function challenge(
   context: PipelineContext,
@@ -15,8 +16,9 @@ export async function challenge(
 ): Promise<Answer> {
   connection.challenge = undefined;
   const serial = serialText(message.header.serial) ?? '';
-  const away = turnedAway(context, serial, connection.address);
-  if (away !== undefined) return away;
+  if (!context.store.available()) return busy(context, DATABASE_AWAY);
+  const wait = context.throttle.delay(serial, connection.source, context.now());
+  if (wait > 0) return throttled(wait);
   return admitted(context, () => challenged(context, message, connection, serial));
 }
 
@@ -29,7 +31,7 @@ async function challenged(
   try {
     // Always from the database: a code under a base key of yesterday would make the platform look false, and a
     // cached record would tell by its speed which serials exist.
-    const view = await context.store.find(serial);
+    const view = await lookUp(context, serial);
     const decided = decideChallenge(message, view?.record, context.around(), context.decoyKey);
     connection.challenge = decided.challenge;
     return decided.answer;

@@ -3,6 +3,7 @@ import type { Connection } from '../listener/connection';
 import type { Registry } from '../listener/registry';
 import type { RecordCache } from '../store/recordCache';
 import type { Committed } from '../store/sessions';
+import type { Strangers } from '../store/strangers';
 import type { FreshView } from '../store/terminals';
 import type { Answer, LoginWrite, SessionWrite, Surroundings, TerminalRecord } from '../model';
 import type { Admission } from '../flows/admission';
@@ -11,6 +12,8 @@ import type { Throttle } from '../flows/throttle';
 /** The store as the flows see it. Every call may throw DatabaseAway. */
 export interface Store {
   available(): boolean;
+  /** Milliseconds that `find` takes now; undefined: none has succeeded of late. */
+  readonly lookupTime: number | undefined;
   find(serial: string): Promise<FreshView | undefined>;
   byIds(ids: readonly number[]): Promise<FreshView[]>;
   login(write: LoginWrite): Promise<Committed>;
@@ -24,12 +27,15 @@ export interface Store {
 export interface PipelineContext {
   readonly store: Store;
   readonly cache: RecordCache;
+  readonly strangers: Strangers;
   readonly registry: Registry;
   readonly throttle: Throttle;
   readonly admission: Admission;
   readonly decoy: TerminalRecord;
   /** 32 bytes that nobody knows. */
   readonly decoyKey: Buffer;
+  /** Milliseconds by this process's own clock: for how long something takes. What time it is stands in `around`. */
+  readonly now: () => number;
   readonly around: () => Surroundings;
   /** A session begins on a connection, its commit done. @param since when its login was first looked at */
   readonly sessionBegan: (connection: Connection, since: number) => void;
@@ -64,15 +70,15 @@ export const DATABASE_AWAY = 'database-away';
  * @returns what `work` comes to; BUSY with a turn of its own where there is no room
  */
 export async function admitted<T>(
-  { admission, around }: PipelineContext,
+  { admission, now }: PipelineContext,
   work: () => Promise<T>,
 ): Promise<T | Answer> {
-  const ticket = admission.enter(around().now);
+  const ticket = admission.enter(now());
   if (typeof ticket === 'number')
     return { result: 'BUSY', fields: { retryAfter: ticket }, detail: LATER_TURN };
   try {
     return await work();
   } finally {
-    admission.leave(ticket, around().now);
+    admission.leave(ticket, now());
   }
 }

@@ -12,22 +12,25 @@ export interface DrainOptions {
   readonly connections: ReadonlySet<Connection>;
   /** Seconds. */
   readonly over: number;
+  /** By this process's own clock. */
   readonly now: () => number;
+  /** What time it is (../clock.ts). */
+  readonly clock: () => number;
 }
 
 /** Resolves when every connection is closed, or when the time for it is up. */
-export async function drain({ connections, over, now }: DrainOptions): Promise<void> {
+export async function drain({ connections, over, now, clock }: DrainOptions): Promise<void> {
   const waiting = [...connections];
   const perTick = Math.max(LEAST_A_TICK, Math.ceil((waiting.length * TICK) / (over * 1000 || 1)));
   for (let from = 0; from < waiting.length; from += perTick) {
-    for (const connection of waiting.slice(from, from + perTick)) sendHome(connection, over, now);
+    for (const connection of waiting.slice(from, from + perTick)) sendHome(connection, over, clock);
     if (from + perTick < waiting.length) await sleep(TICK);
   }
   const patience = now() + LAST_ANSWERS;
   while (connections.size > 0 && now() < patience) await sleep(20);
 }
 
-function sendHome(connection: Connection, over: number, now: () => number): void {
+function sendHome(connection: Connection, over: number, clock: () => number): void {
   const retryAfter = 1 + Math.floor(Math.random() * Math.max(1, over) * 1000);
   connection.sendAway(() => {
     const { session, dialect } = connection;
@@ -36,7 +39,7 @@ function sendHome(connection: Connection, over: number, now: () => number): void
     const sequence = connection.nextSequence();
     return session === undefined
       ? encodeUnsignedDisconnect(sequence, 'shutting-down', retryAfter)
-      : encodeDisconnect(session, sequence, 'shutting-down', now(), retryAfter);
+      : encodeDisconnect(session, sequence, 'shutting-down', clock(), retryAfter);
   });
 }
 

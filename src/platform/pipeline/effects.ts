@@ -22,7 +22,10 @@ export interface EffectsOptions {
   readonly reporter: Reporter;
   /** A wish to a terminal that speaks WMMP 3.0. */
   readonly configure: (connection: Connection) => void;
+  /** By this process's own clock. */
   readonly now: () => number;
+  /** What time it is (../clock.ts). */
+  readonly clock: () => number;
   readonly onError: (error: unknown) => void;
 }
 
@@ -81,10 +84,10 @@ export class Effects {
 
   /** Ends sessions whose time is up, and forgets changes that no login can have missed any more. */
   sweep(): void {
-    const now = this.options.now();
+    const [now, time] = [this.options.now(), this.options.clock()];
     for (const connection of this.options.registry.connections()) {
       const { session } = connection;
-      if (session === undefined || session.expiresAt > now) continue;
+      if (session === undefined || session.expiresAt > time) continue;
       this.end(connection, 'expired', this.options.reporter);
       this.options.store
         .expire({ terminalId: session.terminal.id, sessionId: session.id })
@@ -126,7 +129,7 @@ export class Effects {
       return this.options.configure(connection);
     }
     const sequence = connection.nextSequence();
-    const { bytes, digest } = encodeNotice(session, sequence, targets, this.options.now());
+    const { bytes, digest } = encodeNotice(session, sequence, targets, this.options.clock());
     session.notice = { sequence, digest };
     connection.send(bytes);
     this.options.reporter.notice(session, connection, `wished: ${targetNames(targets).join(', ')}`);
@@ -139,7 +142,7 @@ export class Effects {
     connection.session = undefined;
     reporter.sessionEnded(session, connection, reason);
     connection.sendAway(() =>
-      encodeDisconnect(session, connection.nextSequence(), reason, this.options.now()),
+      encodeDisconnect(session, connection.nextSequence(), reason, this.options.clock()),
     );
   }
 }

@@ -3,7 +3,8 @@
  *
  * A record from the cache may grant, since the committing statement checks it again; it never refuses: before any
  * refusal the terminal is read afresh. So a change in SQL holds at once, an unknown serial costs the same lookup as
- * a wrong digest, and while the database is away the answer is BUSY, right or wrong.
+ * a wrong digest, and while the database is away the answer is BUSY, right or wrong. The one exception is a serial
+ * that nobody had a moment ago (lookUp.ts).
  */
 import type { Decoded } from '../../protocol/decode';
 import { serialText } from '../../protocol/header';
@@ -11,7 +12,9 @@ import { decideLogin, type LoginDecision, type LoginGrant } from '../flows/login
 import type { Connection } from '../listener/connection';
 import type { Answer, TerminalView } from '../model';
 import { DatabaseAway } from '../store/database';
+import type { Verdict } from '../flows/throttle';
 import { admitted, busy, DATABASE_AWAY, LOOK_AGAIN_AFTER, pause, type PipelineContext } from './context';
+import { lookUp } from './lookUp';
 
 export interface LoginOutcome {
   readonly answer: Answer;
@@ -28,14 +31,32 @@ export async function login(
   // The first proof uses the challenge up, whatever comes of it.
   const { challenge } = connection;
   connection.challenge = undefined;
-  const away = turnedAway(context, serial, connection.address);
-  if (away !== undefined) return { answer: away, view: undefined };
+  if (!context.store.available()) return { answer: busy(context, DATABASE_AWAY), view: undefined };
+  const { throttle, now } = context;
+  const wait = throttle.enter(serial, connection.source, now());
+  if (wait > 0) return { answer: throttled(wait), view: undefined };
   const judge = (view: TerminalView) =>
     decideLogin(message, view, context.around(), connection.address, challenge);
-  const outcome = await admitted(context, () => settled(context, connection, serial, judge));
-  if (!('answer' in outcome)) return { answer: outcome, view: undefined };
-  count(context, outcome.answer, serial, connection.address);
-  return outcome;
+  let verdict: Verdict = 'neither';
+  try {
+    const outcome = await admitted(context, () => settled(context, connection, serial, judge));
+    if (!('answer' in outcome)) return { answer: outcome, view: undefined };
+    verdict = verdictOf(outcome.answer);
+    return outcome;
+  } finally {
+    throttle.leave(serial, connection.source, verdict, now());
+  }
+}
+
+/** Only AUTH_FAILED is a failed attempt: whoever gets another answer knows the password. */
+function verdictOf({ result }: Answer): Verdict {
+  if (result === 'AUTH_FAILED') return 'failed';
+  return result === 'OK' ? 'passed' : 'neither';
+}
+
+/** @param wait milliseconds */
+export function throttled(wait: number): Answer {
+  return { result: 'THROTTLED', fields: { retryAfter: Math.ceil(wait) }, detail: 'failed-attempts' };
 }
 
 async function settled(
@@ -52,32 +73,13 @@ async function settled(
   }
 }
 
-/** Before anything is looked up: no database, or too many failed attempts. */
-export function turnedAway(context: PipelineContext, serial: string, address: string): Answer | undefined {
-  if (!context.store.available()) return busy(context, DATABASE_AWAY);
-  const wait = context.throttle.delay(serial, address, context.around().now);
-  if (wait <= 0) return undefined;
-  return { result: 'THROTTLED', fields: { retryAfter: wait }, detail: 'failed-attempts' };
-}
-
-/** Only AUTH_FAILED is a failed attempt: whoever gets another answer knows the password. */
-function count(
-  { throttle, around }: PipelineContext,
-  { result }: Answer,
-  serial: string,
-  address: string,
-): void {
-  if (result === 'AUTH_FAILED') throttle.failed(serial, address, around().now);
-  if (result === 'OK') throttle.succeeded(serial, address);
-}
-
 async function settle(
   context: PipelineContext,
   connection: Connection,
   serial: string,
   judge: (view: TerminalView) => LoginDecision,
 ): Promise<LoginOutcome> {
-  const since = context.around().now;
+  const since = context.now();
   const cached = context.cache.get(serial);
   if (cached !== undefined) {
     const view = { record: cached, row: undefined };
@@ -88,7 +90,7 @@ async function settle(
   }
   for (const wait of LOOK_AGAIN_AFTER) {
     await pause(wait);
-    const view = await context.store.find(serial);
+    const view = await lookUp(context, serial);
     const decision = judge(view ?? { record: context.decoy, row: undefined });
     if (view === undefined) return { answer: { result: 'AUTH_FAILED', detail: 'unknown-serial' }, view };
     context.cache.set(view.record);
@@ -109,8 +111,7 @@ async function commit(
   const { committed, tookOver } = await context.store.login(write);
   if (!committed) return false;
   if (tookOver) context.store.nudge();
-  connection.session = session;
-  connection.hasLoggedIn = true;
+  connection.begin(session);
   context.sessionBegan(connection, since);
   return true;
 }

@@ -23,7 +23,10 @@ export interface ReporterOptions {
   readonly junk: RollUp;
   /** Searched in place of a terminal that is not there: who watches the gateway's pace learns nothing. */
   readonly decoy: TerminalRecord;
+  /** By this process's own clock: how long something took. */
   readonly now: () => number;
+  /** What time it is (../clock.ts). */
+  readonly clock: () => number;
 }
 
 /** Requests that have an action of their own; the others are only worth a line when they are refused. */
@@ -247,7 +250,7 @@ export class Reporter {
     answer: Answer,
     view: TerminalView | undefined,
   ): void {
-    const { failures, decoy, now } = this.options;
+    const { failures, decoy, clock } = this.options;
     const known = view !== undefined;
     const { detail, result } = answer;
     if (result === 'OK' || !(known || detail === 'unknown-serial')) return;
@@ -256,7 +259,7 @@ export class Reporter {
     failures.note({
       serial: serialText(message.header.serial) ?? '',
       known,
-      at: now(),
+      at: clock(),
       result: resultLabel(result),
       reason: detail ?? resultLabel(result),
       address: connection.address,

@@ -24,6 +24,8 @@ export interface Change {
   readonly action: string;
   /** For one gateway only, which was superseded; otherwise an operator's. */
   readonly targeted: boolean;
+  /** Of lift_throttle: a network; undefined: everywhere. */
+  readonly address?: string | undefined;
 }
 
 /** A transaction that is still running, in whatever database of the server, keeps the horizon below rows that are
@@ -33,7 +35,7 @@ const START = `
     SELECT DISTINCT txid::text FROM m2m.change WHERE txid >= pg_snapshot_xmin(pg_current_snapshot()))`;
 const LOOK = `
   SELECT id, terminal_id, serial, action, instance IS NOT NULL, txid::text,
-    pg_snapshot_xmin(pg_current_snapshot())::text
+    pg_snapshot_xmin(pg_current_snapshot())::text, address::text
   FROM m2m.change
   WHERE txid >= $1::xid8 AND (txid, id) > ($4::xid8, $5::bigint)
     AND (instance IS NULL OR instance = $2::bigint) AND txid <> ALL ($3::xid8[])
@@ -190,5 +192,6 @@ function readChange(row: readonly unknown[]): Change {
     serial: row[2] as string,
     action: row[3] as string,
     targeted: row[4] === true,
+    address: (row[7] as string | null) ?? undefined,
   };
 }

@@ -18,10 +18,15 @@ const FORGET_STRANGERS = `
     SELECT f.serial FROM m2m.failure AS f
     WHERE NOT EXISTS (SELECT FROM m2m.terminal AS t WHERE t.serial = f.serial)
     ORDER BY f.last_failure_at DESC OFFSET 10000)`;
+/** Counts of failed attempts whose time is up. Gateways write the others at the same time. */
+const FORGET_THROTTLE = `
+  DELETE FROM m2m.throttle WHERE (serial, address) IN (
+    SELECT serial, address FROM m2m.throttle WHERE expires_at <= now() LIMIT 50000 FOR UPDATE SKIP LOCKED)`;
 
 /** Statements, and milliseconds from one run to the next. */
 const CHORES: readonly (readonly [text: string, interval: number])[] = [
   [FORGET_IMPORT, 10_000],
+  [FORGET_THROTTLE, 10_000],
   [FORGET_STRANGERS, 60_000],
   [FORGET_CHANGES, 600_000],
   [FORGET_EXPIRED, 600_000],

@@ -13,7 +13,9 @@ import { RecordCache } from './recordCache';
 import { Sealer } from './sealer';
 import { advanceSealingKey, checkSealingKeys, registerSealingKey } from './sealingKeys';
 import { Sessions } from './sessions';
+import { Strangers } from './strangers';
 import { Terminals } from './terminals';
+import { Throttles } from './throttles';
 
 /** What a process does. One process may do all of it (../gateway.ts). */
 export interface Duties {
@@ -68,6 +70,8 @@ export async function openStore(options: StoreOptions): Promise<GatewayStore> {
 
 export class GatewayStore {
   readonly cache = new RecordCache(CACHE_CAPACITY);
+  readonly strangers = new Strangers();
+  readonly throttles: Throttles;
   readonly failures: Failures;
   readonly outbox: Outbox;
   private readonly database: Database;
@@ -95,6 +99,7 @@ export class GatewayStore {
     });
     this.outbox = new Outbox(database, ring, (serial, error) => this.onUnreadable(serial, error));
     this.sealer = new Sealer(database, ring, this.onError);
+    this.throttles = new Throttles({ database, onError: this.onError });
     this.terminals = new Terminals({ database, ring, onUnreadable: this.onUnreadable });
     const instance = () => this.instance.id;
     this.sessions = new Sessions({
@@ -108,6 +113,8 @@ export class GatewayStore {
       database,
       instance,
       onChanges: (changes) => {
+        this.strangers.forget(changes.map(({ serial }) => serial));
+        this.throttles.onChanges(changes);
         options.onChanges(changes);
         this.seal();
       },
@@ -136,7 +143,10 @@ export class GatewayStore {
     const { duties, poolSize } = this.options;
     await this.instance.start(listen);
     await this.feed.start();
-    if (duties.terminals) await this.database.warmUp(poolSize / 2);
+    if (duties.terminals) {
+      await this.database.warmUp(poolSize / 2);
+      await this.throttles.start();
+    }
     if (duties.office) this.housekeeping.start();
     this.sealing = setInterval(() => {
       this.seal();
@@ -150,6 +160,7 @@ export class GatewayStore {
     this.housekeeping.stop();
     await this.feed.stop();
     await this.failures.write();
+    await this.throttles.stop();
     await this.sessions.settled().catch(this.onError);
     await this.instance.stop().catch(this.onError);
     await this.database.close();
@@ -166,6 +177,26 @@ export class GatewayStore {
 
   find(serial: string) {
     return this.terminals.find(serial);
+  }
+
+  /** Milliseconds that a lookup takes now; undefined: none has succeeded of late. */
+  get lookupTime(): number | undefined {
+    return this.terminals.lookupTime;
+  }
+
+  /** Milliseconds since the epoch by the database's clock; undefined: it cannot be asked now. */
+  async time(): Promise<number | undefined> {
+    if (!this.database.available) return undefined;
+    try {
+      const { rows } = await this.database.query({
+        name: 'time',
+        text: 'SELECT (extract(epoch FROM clock_timestamp()) * 1000)::float8',
+      });
+      return rows[0]?.[0] as number;
+    } catch (error) {
+      this.onError(error);
+      return undefined;
+    }
   }
 
   byIds(ids: readonly number[]) {
@@ -262,6 +293,7 @@ export class GatewayStore {
       await this.feed.restart();
       // After it: what was read between a clearing before and the feed's new beginning would stay stale.
       this.cache.clear();
+      this.strangers.clear();
       await this.options.onBack();
     } catch (error) {
       this.onError(error);

@@ -33,6 +33,9 @@ const SOURCE = `m2m.terminal AS t
 const BY_SERIAL = `SELECT ${COLUMNS} FROM ${SOURCE} WHERE t.serial = ANY ($1::text[])`;
 const BY_ID = `SELECT ${COLUMNS} FROM ${SOURCE} WHERE t.id = ANY ($1::bigint[])`;
 
+/** Milliseconds. */
+const LATELY = 1_000;
+
 export interface TerminalsOptions {
   readonly database: Database;
   readonly ring: () => KeyRing;
@@ -42,6 +45,8 @@ export interface TerminalsOptions {
 
 export class Terminals {
   private readonly lookups: Batcher<string, FreshView | undefined>;
+  /** The latest lookup that succeeded: milliseconds that it took, and when it was done. */
+  private latest = { took: 0, at: -Infinity };
 
   constructor(private readonly options: TerminalsOptions) {
     this.lookups = new Batcher({
@@ -58,9 +63,18 @@ export class Terminals {
     return this.lookups.depth;
   }
 
+  /** Milliseconds that a lookup takes now; undefined: none has succeeded of late. */
+  get lookupTime(): number | undefined {
+    return performance.now() - this.latest.at < LATELY ? this.latest.took : undefined;
+  }
+
   /** The terminal as the database has it now. Throws DatabaseAway. */
-  find(serial: string): Promise<FreshView | undefined> {
-    return this.lookups.submit(serial);
+  async find(serial: string): Promise<FreshView | undefined> {
+    const begun = performance.now();
+    const view = await this.lookups.submit(serial);
+    const at = performance.now();
+    this.latest = { took: at - begun, at };
+    return view;
   }
 
   /** Those of the terminals that exist, in no order. Throws DatabaseAway. */

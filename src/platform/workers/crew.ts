@@ -10,7 +10,8 @@ import type { Open } from '../gate';
 import type { Site } from '../site';
 import { Census } from './census';
 import { LineRelay } from './lineRelay';
-import { COUNT_INTERVAL, type FromPrimary, type FromWorker } from './messages';
+import { COUNT_INTERVAL, type Counts, type FromPrimary, type FromWorker } from './messages';
+import { elsewhereOf } from './elsewhere';
 
 export interface CrewOptions {
   readonly site: Site;
@@ -28,8 +29,9 @@ interface Member {
   readonly byNumber: boolean;
   ready: Extract<FromWorker, { kind: 'ready' }> | undefined;
   why: string | undefined;
-  connections: number;
-  told: number;
+  counts: Counts;
+  /** What it was told of the others. */
+  told: string;
 }
 
 /** Milliseconds that a worker must have lived for another to take its place at once. */
@@ -114,8 +116,8 @@ export class Crew {
       byNumber,
       ready: undefined,
       why: undefined,
-      connections: 0,
-      told: 0,
+      counts: { connections: 0, newcomers: [] },
+      told: '',
     };
     this.members.set(worker.id, member);
     const relay = new LineRelay(this.options.relay);
@@ -164,7 +166,7 @@ export class Crew {
     }
     if (message.kind === 'failed') member.why = message.why;
     if (message.kind === 'texted') this.options.texted();
-    if (message.kind === 'count') member.connections = message.connections;
+    if (message.kind === 'count') member.counts = message;
     if (message.kind === 'metrics') this.census.answered(id, message.metrics);
   }
 
@@ -178,11 +180,11 @@ export class Crew {
     store.bury(ready.instance);
     metrics.workersLost.inc();
     log.event('worker-lost', {
-      message: `worker ${worker.process.pid} ended (${how}) with ${member.connections} connections; another takes its place`,
+      message: `worker ${worker.process.pid} ended (${how}) with ${member.counts.connections} connections; another takes its place`,
       level: 'error',
       outcome: 'failure',
       detail: how,
-      count: member.connections,
+      count: member.counts.connections,
     });
     void this.replace(Date.now() - hiredAt >= SETTLED ? 0 : PAUSE);
   }
@@ -213,12 +215,13 @@ export class Crew {
 
   private spreadCounts(): void {
     const members = this.ready();
-    const all = members.reduce((sum, { connections }) => sum + connections, 0);
-    for (const member of members) {
-      const others = all - member.connections;
-      if (others === member.told) continue;
-      member.told = others;
-      this.tell(member.worker.id, { kind: 'elsewhere', connections: others });
-    }
+    const elsewhere = elsewhereOf(members.map(({ counts }) => counts));
+    members.forEach((member, index) => {
+      const others = elsewhere[index] as Counts;
+      const told = JSON.stringify(others);
+      if (told === member.told) return;
+      member.told = told;
+      this.tell(member.worker.id, { kind: 'elsewhere', ...others });
+    });
   }
 }

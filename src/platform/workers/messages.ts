@@ -1,8 +1,14 @@
 /** What the primary process of a gateway and its workers tell each other, over the channel of node:cluster. */
 import type { MetricObjectWithValues, MetricValue } from 'prom-client';
 import type { Open } from '../gate';
+import type { Crowds } from '../listener/newcomers';
 
 export type MetricDump = MetricObjectWithValues<MetricValue<string>>[];
+
+export interface Counts {
+  readonly connections: number;
+  readonly newcomers: Crowds;
+}
 
 export type FromWorker =
   /** Serves terminals. `room`: connections that its own limits leave room for; `instance`: its row in m2m.instance. */
@@ -11,12 +17,12 @@ export type FromWorker =
   | { readonly kind: 'failed'; readonly why: string }
   /** A text for somebody has been committed to the outbox. */
   | { readonly kind: 'texted' }
-  | { readonly kind: 'count'; readonly connections: number }
+  | ({ readonly kind: 'count' } & Counts)
   | { readonly kind: 'metrics'; readonly metrics: MetricDump };
 
 export type FromPrimary =
-  /** Connections of all the others. */
-  | { readonly kind: 'elsewhere'; readonly connections: number }
+  /** Of all the others. */
+  | ({ readonly kind: 'elsewhere' } & Counts)
   | { readonly kind: 'collect' }
   | { readonly kind: 'stop' };
 

@@ -26,19 +26,23 @@ export interface RunningWorker {
 export async function startWorker(parts: WorkerParts, channel: Channel): Promise<RunningWorker> {
   const audience: Audience = { onChanges: [], onBack: [] };
   const site = await openSite(parts, { terminals: true, office: false }, audience);
-  let elsewhere = 0;
+  let elsewhere = { connections: 0, newcomers: new Map<string, number>() };
   const gate = new Gate(
     site,
     {
       certificate: parts.certificate,
-      elsewhere: () => elsewhere,
+      elsewhere: {
+        connections: () => elsewhere.connections,
+        newcomers: (source) => elsewhere.newcomers.get(source) ?? 0,
+      },
       texted: () => channel.tell({ kind: 'texted' }),
     },
     audience,
   );
   const sentAway = new Promise<void>((resolve) => {
     channel.onMessage((message) => {
-      if (message.kind === 'elsewhere') elsewhere = message.connections;
+      if (message.kind === 'elsewhere')
+        elsewhere = { connections: message.connections, newcomers: new Map(message.newcomers) };
       if (message.kind === 'collect') void answer(site, channel);
       if (message.kind === 'stop') resolve();
     });
@@ -50,6 +54,7 @@ export async function startWorker(parts: WorkerParts, channel: Channel): Promise
     await gate.drain();
     for (const end of ends) end();
     gate.close();
+    site.clock.stop();
     await site.store.close();
   };
   return { sentAway, stop };
@@ -64,6 +69,7 @@ async function opened(site: Site, gate: Gate): Promise<Open> {
     return open;
   } catch (error) {
     gate.close();
+    site.clock.stop();
     await site.store.close();
     throw error;
   }
@@ -74,11 +80,13 @@ async function answer({ metrics }: Site, channel: Channel): Promise<void> {
 }
 
 function reportCount(gate: Gate, channel: Channel): () => void {
-  let told = 0;
+  let told = '';
   const timer = setInterval(() => {
-    if (gate.connections === told) return;
-    told = gate.connections;
-    channel.tell({ kind: 'count', connections: told });
+    const counts = { connections: gate.connections, newcomers: gate.crowds };
+    const now = JSON.stringify(counts);
+    if (now === told) return;
+    told = now;
+    channel.tell({ kind: 'count', ...counts });
   }, COUNT_INTERVAL).unref();
   return () => clearInterval(timer);
 }

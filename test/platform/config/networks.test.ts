@@ -1,4 +1,4 @@
-import { isWithin, parseNetworks } from '../../../src/platform/config/networks';
+import { isWithin, overlap, parseNetworks, sourceOf } from '../../../src/platform/config/networks';
 
 test.each([
   ['10.0.0.0/8', ['10.0.0.0', '10.255.255.255'], ['9.255.255.255', '11.0.0.0', '::ffff:10.0.0.1', '::a00:1']],
@@ -42,4 +42,28 @@ test.each([
   '*',
 ])('%s is refused', (text) => {
   expect(parseNetworks(text)).toBeUndefined();
+});
+
+test.each([
+  ['192.0.2.1', '192.0.2.1'],
+  ['2001:db8::5', '2001:db8:0:0::/64'],
+  ['2001:db8:0:0:1:2:3:4', '2001:db8:0:0::/64'],
+  ['2001:db8:1:2:3::', '2001:db8:1:2::/64'],
+  ['2001:db8::/64', '2001:db8:0:0::/64'],
+  ['fe80::1%eth0', 'fe80:0:0:0::/64'],
+  ['', ''],
+])('%s is counted as %s', (address, source) => {
+  expect(sourceOf(address)).toBe(source);
+});
+
+test.each([
+  ['10.0.0.0/8', '10.1.2.3', true],
+  ['10.1.2.3', '10.0.0.0/8', true],
+  ['10.1.2.3', '10.1.2.4', false],
+  ['2001:db8::5', '2001:db8:0:0::/64', true],
+  ['2001:db8:0:1::/64', '2001:db8:0:0::/64', false],
+  ['0.0.0.0/0', '::/0', false],
+])('%s and %s overlap: %s', (one, other, expected) => {
+  const [first, second] = [parseNetworks(one)![0]!, parseNetworks(other)![0]!];
+  expect(overlap(first, second)).toBe(expected);
 });

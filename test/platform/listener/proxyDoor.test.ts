@@ -3,6 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { connect, type Socket } from 'node:net';
 import { parseNetworks } from '../../../src/platform/config/networks';
 import type { Connection } from '../../../src/platform/listener/connection';
+import { Newcomers } from '../../../src/platform/listener/newcomers';
 import { Listener } from '../../../src/platform/listener/listener';
 import { headerJudge } from '../../../src/protocol/judge';
 import { heartbeat } from '../../support/oracle';
@@ -37,6 +38,7 @@ beforeEach(async () => {
     now: () => time,
     loginDeadline: DEADLINE,
     idleLimit: DEADLINE,
+    newcomers: new Newcomers(1_000),
     hasRoom: (own) => own < LIMIT,
     proxies: parseNetworks('127.0.0.1,127.0.0.8/30'),
     onRefused: (reason, address, from) => refused.push(`${reason} ${address} ${from}`),

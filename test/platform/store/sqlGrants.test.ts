@@ -18,6 +18,7 @@ const OPERATOR_FUNCTIONS: Record<string, string> = {
   drop_base_key: 'serial text',
   explain: 'serial text',
   import_terminals: 'all_or_nothing boolean DEFAULT true',
+  lift_throttle: 'serial text DEFAULT NULL::text, address inet DEFAULT NULL::inet',
   note_packet: 'serial text, number bytea, key_id bytea',
   provision_sealed:
     'serial text, imei text, imsi text, uplink_password bytea, downlink_password bytea, ' +
@@ -49,6 +50,7 @@ const VIEWS = [
   'sms_outbox_status',
   'terminal_login',
   'terminal_status',
+  'throttled',
 ];
 const TABLES = [
   'audit_log',
@@ -64,6 +66,7 @@ const TABLES = [
   'sms_outbox',
   'terminal',
   'terminal_import',
+  'throttle',
 ];
 
 /** What a role may do on tables, views and sequences of the schema, as `name: PRIVILEGE, …`. */
@@ -130,6 +133,7 @@ describe('rights', () => {
         'terminal: SELECT',
         'terminal_import: DELETE, SELECT',
         'terminal_status: SELECT',
+        'throttle: DELETE, INSERT, SELECT, UPDATE',
       ].sort(),
     );
   });
@@ -220,6 +224,7 @@ describe('views', () => {
     ],
     ['live_session', 'serial session_id gateway address started_at expires_at connected'],
     ['audit', 'at actor action serial what'],
+    ['throttled', 'serial address failures until why'],
   ])('%s has the columns of the contract', async (view, names) => {
     expect((await columns(view)).join(' ')).toBe(names);
   });

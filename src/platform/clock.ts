@@ -1,0 +1,78 @@
+/**
+ * What time it is. Terminals' timestamps are judged, and sessions begun and ended, by the clock of the database, which
+ * all gateways share: one gateway whose own clock is off must not turn terminals away that the others let in, nor
+ * forget frames that the others still remember.
+ *
+ * Only what time it is comes from here. What measures how long something took, or when to do it next, goes by this
+ * process's own clock, which does not jump when another offset is used.
+ */
+import type { Log } from './ops/log';
+
+/** Milliseconds between two measurements. */
+const INTERVAL = 5_000;
+/** Milliseconds by which an offset must be wrong to be replaced: below it, it is mostly the way to the database. */
+const WORTHWHILE = 1_000;
+/** Milliseconds from which on the log tells that the clock is off, and below which it tells that it is right. */
+const OFF = 2_000;
+const RIGHT = 1_000;
+
+export interface ClockOptions {
+  /** Milliseconds since the epoch, by the database. Undefined: it cannot be asked now. */
+  readonly ask: () => Promise<number | undefined>;
+  /** Milliseconds since the epoch, by this process. */
+  readonly own: () => number;
+  /** Where it is told that this process's clock is off; undefined: another process of the gateway does so. */
+  readonly log: Log | undefined;
+}
+
+export class Clock {
+  /** Milliseconds that are added to the process's own time. */
+  private offset = 0;
+  private isOff = false;
+  private timer: NodeJS.Timeout | undefined;
+
+  constructor(private readonly options: ClockOptions) {}
+
+  /** Milliseconds since the epoch. */
+  readonly now = (): number => this.options.own() + this.offset;
+
+  async start(): Promise<void> {
+    await this.measure();
+    this.timer = setInterval(() => void this.measure(), INTERVAL).unref();
+  }
+
+  stop(): void {
+    clearInterval(this.timer);
+  }
+
+  /** Never throws. */
+  async measure(): Promise<void> {
+    const { ask, own } = this.options;
+    const [asked, begun] = [own(), performance.now()];
+    const told = await ask();
+    if (told === undefined) return;
+    // Half of the way there and back; that is also how wrong it may be.
+    const doubt = (performance.now() - begun) / 2;
+    this.use(told - (asked + doubt), doubt);
+  }
+
+  private use(measured: number, doubt: number): void {
+    if (Math.abs(measured - this.offset) > WORTHWHILE + doubt) this.offset = measured;
+    const off = Math.abs(measured);
+    if (!this.isOff && off - doubt > OFF) this.tell(true, measured);
+    else if (this.isOff && off < RIGHT) this.tell(false, measured);
+  }
+
+  private tell(isOff: boolean, measured: number): void {
+    this.isOff = isOff;
+    const by = `${(Math.abs(measured) / 1000).toFixed(1)} s ${measured < 0 ? 'ahead of' : 'behind'} the database's`;
+    this.options.log?.event('clock-off', {
+      message: isOff
+        ? `this machine's clock is ${by}; terminals are judged by the database's`
+        : "this machine's clock agrees with the database's again",
+      level: isOff ? 'warn' : 'info',
+      outcome: isOff ? 'failure' : 'success',
+      detail: isOff ? by : undefined,
+    });
+  }
+}

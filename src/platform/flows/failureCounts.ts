@@ -1,0 +1,99 @@
+/** Counts by key, bounded; which of them others have not been told of yet. */
+import { Recent } from '../recent';
+
+/** What a count is about; serial '': all of the source. */
+export interface Counted {
+  readonly serial: string;
+  /** Address that attempts come from, or its network (config/networks.ts). */
+  readonly source: string;
+}
+
+export interface Count {
+  readonly of: Counted;
+  /** As far as this process knows. */
+  failures: number;
+  /** Of these, those that are not written down yet. */
+  unwritten: number;
+  /** Milliseconds since the epoch: until then nothing is judged. */
+  closedUntil: number;
+  expiresAt: number;
+}
+
+export class FailureCounts {
+  private readonly counts: Recent<Count>;
+  /** Keys of counts that are to be told; those with one failure only when there is room for them. */
+  private readonly repeated = new Set<string>();
+  private readonly single = new Set<string>();
+
+  /** @param capacity counts kept; those that were not touched for longest give way */
+  constructor(capacity: number) {
+    this.counts = new Recent(capacity, () => this.forgetGone());
+  }
+
+  get size(): number {
+    return this.counts.size;
+  }
+
+  get(key: string, now: number): Count | undefined {
+    const known = this.counts.get(key);
+    return known !== undefined && known.expiresAt > now ? known : undefined;
+  }
+
+  /** The count of the key, made where there is none that still stands. */
+  touch(key: string, { serial, source }: Counted, now: number, expiresIn: number): Count {
+    const fresh = { failures: 0, unwritten: 0, closedUntil: 0, expiresAt: now + expiresIn };
+    const count = this.get(key, now) ?? { of: { serial, source }, ...fresh };
+    this.counts.set(key, count);
+    return count;
+  }
+
+  changed(key: string, { failures }: Count): void {
+    if (failures === 1) this.single.add(key);
+    else if (!this.repeated.has(key)) {
+      this.single.delete(key);
+      this.repeated.add(key);
+    }
+  }
+
+  delete(key: string): Count | undefined {
+    const known = this.counts.get(key);
+    this.counts.delete(key);
+    this.repeated.delete(key);
+    this.single.delete(key);
+    return known;
+  }
+
+  deleteWhere(matches: (counted: Counted) => boolean): void {
+    for (const [key, { of }] of this.counts.entries()) if (matches(of)) this.delete(key);
+  }
+
+  /** Takes failures to be told, at most as many counts. Single ones that find no room wait for a second failure. */
+  take(most: number): [Counted, number][] {
+    const taken: [Counted, number][] = [];
+    for (const keys of [this.repeated, this.single]) {
+      for (const key of keys) {
+        if (taken.length >= most) break;
+        keys.delete(key);
+        const count = this.counts.get(key);
+        if (count === undefined || count.unwritten === 0) continue;
+        taken.push([count.of, count.unwritten]);
+        count.unwritten = 0;
+      }
+    }
+    this.single.clear();
+    return taken;
+  }
+
+  putBack(key: string, failures: number): void {
+    const count = this.counts.get(key);
+    if (count === undefined) return;
+    count.unwritten += failures;
+    this.repeated.add(key);
+  }
+
+  private forgetGone(): void {
+    for (const keys of [this.repeated, this.single]) {
+      for (const key of keys) if (this.counts.get(key) === undefined) keys.delete(key);
+    }
+  }
+}

@@ -1,0 +1,225 @@
+/** Failed attempts of several processes in one table. */
+import type { Change } from '../../../src/platform/store/changeFeed';
+import { delayAfter, type Verdict } from '../../../src/platform/flows/throttle';
+import { Database } from '../../../src/platform/store/database';
+import { Housekeeping } from '../../../src/platform/store/housekeeping';
+import { Throttles } from '../../../src/platform/store/throttles';
+import { call, openFixture, refusal, type Fixture } from './sqlFixture';
+
+/** No statement is given up because the machine is slow. */
+const PATIENCE_MS = 120_000;
+
+let fixture: Fixture;
+let database: Database;
+const errors: unknown[] = [];
+const onError = (error: unknown) => errors.push(error);
+
+beforeAll(async () => {
+  fixture = await openFixture();
+  database = new Database(fixture.url, 4, { lost: () => undefined, back: () => undefined }, PATIENCE_MS);
+});
+
+afterAll(async () => {
+  await database.close();
+  await fixture.close();
+  expect(errors).toEqual([]);
+});
+
+beforeEach(() => fixture.client.query('DELETE FROM m2m.throttle'));
+
+const made = () => new Throttles({ database, onError });
+
+/** Frames that are judged, whatever delays stand: time is what the test says it is. */
+function attempts(
+  { throttle }: Throttles,
+  times: number,
+  serial: string,
+  source: string,
+  verdict: Verdict = 'failed',
+): void {
+  for (let i = 0; i < times; i++) throttle.leave(serial, source, verdict, Date.now());
+}
+
+const delay = ({ throttle }: Throttles, serial: string, source: string) =>
+  throttle.delay(serial, source, Date.now());
+
+const rows = async () =>
+  (
+    await fixture.client.query<{ row: string }>(
+      `SELECT concat_ws(' ', serial, host(address), failures, delay) AS row FROM m2m.throttle ORDER BY serial, address`,
+    )
+  ).rows.map(({ row }) => row);
+
+const throttled = async () =>
+  (
+    await fixture.client.query<Record<string, unknown>>(
+      'SELECT *, until > last_at AS ahead FROM m2m.throttled, (SELECT max(last_failure_at) AS last_at FROM m2m.throttle) AS t ORDER BY serial, address',
+    )
+  ).rows;
+
+/** What the feed tells of a lift. */
+async function lifted(): Promise<Change[]> {
+  const { rows: changes } = await fixture.client.query<{ serial: string; address: string | null }>(
+    `DELETE FROM m2m.change WHERE action = 'lift_throttle' RETURNING serial, address::text AS address`,
+  );
+  return changes.map(({ serial, address }) => ({
+    terminalId: 0,
+    serial,
+    action: 'lift_throttle',
+    targeted: false,
+    address: address ?? undefined,
+  }));
+}
+
+test('failures of two processes add up, and a third one hears of them', async () => {
+  const [one, other, third] = [made(), made(), made()];
+  attempts(one, 8, 'T1', '10.0.0.1');
+  await one.write();
+  attempts(other, 8, 'T1', '10.0.0.1');
+  expect(delay(other, 'T1', '10.0.0.1')).toBe(0);
+  await other.write();
+  expect(await rows()).toEqual([' 10.0.0.1 16 0', 'T1 10.0.0.1 16 60']);
+  for (const looking of [one, third]) await looking.look();
+  for (const each of [one, other, third]) {
+    expect(delay(each, 'T1', '10.0.0.1')).toBeGreaterThan(0);
+    expect(delay(each, 'T1', '10.0.0.1')).toBeLessThanOrEqual(60_000);
+    expect(delay(each, 'T1', '10.0.0.2')).toBe(0);
+    expect(delay(each, 'T2', '10.0.0.1')).toBe(0);
+  }
+});
+
+test('an address is slowed down for what it does on all of them', async () => {
+  const [one, other] = [made(), made()];
+  for (let i = 0; i < 600; i++) attempts(one, 1, `T${i}`, '10.0.0.1');
+  await one.write();
+  for (let i = 0; i < 600; i++) attempts(other, 1, `S${i}`, '10.0.0.1');
+  await other.write();
+  expect(delay(one, 'X', '10.0.0.1')).toBe(0);
+  // Its own thousandth is long in the past by then; the next one is enough.
+  await one.look();
+  attempts(one, 1, 'X', '10.0.0.1');
+  expect(delay(one, 'Y', '10.0.0.1')).toBeGreaterThan(0);
+  expect(await throttled()).toMatchObject([
+    { serial: null, address: '10.0.0.1', failures: '1200', ahead: true },
+  ]);
+});
+
+test('the delays in SQL are those of the rules', async () => {
+  const { rows: found } = await fixture.client.query<{ serial: string; failures: number; delay: number }>(
+    `INSERT INTO m2m.throttle (serial, address, failures, expires_at)
+     SELECT serial, '10.0.0.0'::inet + n, n, now() FROM unnest(ARRAY['', 'T']) AS serial, generate_series(1, 1100) AS n
+     RETURNING serial, failures::int, delay`,
+  );
+  expect(found).toHaveLength(2200);
+  for (const { serial, failures, delay: seconds } of found)
+    expect([serial, failures, seconds * 1000]).toEqual([
+      serial,
+      failures,
+      delayAfter({ serial, source: '' }, failures),
+    ]);
+});
+
+test('a login ends the count of its pair everywhere, not that of its address', async () => {
+  const [one, other] = [made(), made()];
+  attempts(one, 12, 'T1', '10.0.0.1');
+  await one.write();
+  await other.look();
+  attempts(other, 1, 'T1', '10.0.0.1', 'passed');
+  await other.look();
+  expect(delay(other, 'T1', '10.0.0.1')).toBe(0);
+  await other.write();
+  await other.look();
+  expect(await rows()).toEqual([' 10.0.0.1 12 0']);
+  expect(delay(other, 'T1', '10.0.0.1')).toBe(0);
+});
+
+test('IPv6 is counted by its network of 64 bits', async () => {
+  const [one, other] = [made(), made()];
+  attempts(one, 12, 'T1', '2001:db8:0:0::/64');
+  await one.write();
+  await other.look();
+  expect(delay(other, 'T1', '2001:db8:0:0::/64')).toBeGreaterThan(0);
+  expect((await throttled()).map(({ address }) => address)).toEqual(['2001:db8::/64']);
+  await fixture.client.query(`SELECT m2m.lift_throttle(address => '2001:db8::77')`);
+  other.onChanges(await lifted());
+  expect(delay(other, 'T1', '2001:db8:0:0::/64')).toBe(0);
+  expect(await rows()).toEqual([]);
+});
+
+test.each([
+  ['a serial', { serial: 'T1', address: null }, ['T2 a', 'T2 b']],
+  ['an address', { serial: null, address: '10.0.0.1' }, ['T1 b', 'T2 b']],
+  ['a network', { serial: null, address: '10.0.0.9/8' }, []],
+  ['both', { serial: 'T1', address: '10.0.0.1' }, ['T1 b', 'T2 a', 'T2 b']],
+])('lifting %s', async (_, lift, left) => {
+  const throttles = made();
+  const sources = { a: '10.0.0.1', b: '10.0.0.2' };
+  for (const source of Object.values(sources))
+    for (const serial of ['T1', 'T2']) attempts(throttles, 12, serial, source);
+  await throttles.write();
+  expect(await call(fixture.client, 'lift_throttle', lift)).toBe('lifted');
+  throttles.onChanges(await lifted());
+  const slowed = ['T1', 'T2'].flatMap((serial) =>
+    Object.entries(sources)
+      .filter(([, source]) => delay(throttles, serial, source) > 0)
+      .map(([name]) => `${serial} ${name}`),
+  );
+  expect(slowed).toEqual(left);
+  expect(await throttled()).toHaveLength(left.length);
+  const { rows: audit } = await fixture.client.query(
+    `SELECT actor = session_user AS own, action, serial, what FROM m2m.audit ORDER BY at DESC LIMIT 1`,
+  );
+  expect(audit[0]).toMatchObject({ own: true, action: 'lift_throttle', serial: lift.serial ?? '' });
+});
+
+test('what cannot be lifted', async () => {
+  expect(await call(fixture.client, 'lift_throttle', { serial: 'nobody' })).toBe('unchanged');
+  expect(await refusal(call(fixture.client, 'lift_throttle', {}))).toEqual({
+    message: 'serial: must not be NULL where address is NULL too: name a serial, an address, or both',
+    code: '22023',
+  });
+  const wrong = await refusal(call(fixture.client, 'lift_throttle', { serial: 'no serial' }));
+  expect(wrong.message).toContain("serial: 'no serial' is no serial");
+});
+
+test('counts whose time is up begin anew, show nowhere and are cleaned up', async () => {
+  const throttles = made();
+  attempts(throttles, 12, 'T1', '10.0.0.1');
+  await throttles.write();
+  await fixture.client.query('UPDATE m2m.throttle SET expires_at = now()');
+  expect(await throttled()).toEqual([]);
+  const other = made();
+  attempts(other, 1, 'T1', '10.0.0.1');
+  await other.write();
+  expect(await rows()).toEqual([' 10.0.0.1 1 0', 'T1 10.0.0.1 1 0']);
+  await fixture.client.query('UPDATE m2m.throttle SET expires_at = now()');
+  await new Housekeeping(database, onError).runAll();
+  expect(await rows()).toEqual([]);
+});
+
+test('a flood of new serials is written in bounded lots; a serial that is tried again comes first', async () => {
+  const throttles = made();
+  for (let i = 0; i < 20_000; i++) attempts(throttles, 1, `S${i}`, '10.0.0.1');
+  attempts(throttles, 12, 'T1', '10.0.0.2');
+  await throttles.write();
+  const written = await rows();
+  expect(written).toHaveLength(1000);
+  expect(written).toContain('T1 10.0.0.2 12 4');
+  await throttles.write();
+  expect(await rows()).toHaveLength(1000);
+});
+
+test('processes that write the same counts at the same time wait for each other', async () => {
+  const many = Array.from({ length: 6 }, made);
+  for (let round = 0; round < 5; round++) {
+    many.forEach((throttles, process) => {
+      for (let i = 0; i < 200; i++)
+        attempts(throttles, 1, `T${process % 2 === 0 ? i : 199 - i}`, `10.0.${i % 7}.1`);
+    });
+    await Promise.all(many.map((throttles) => throttles.write()));
+  }
+  const { rows: sums } = await fixture.client.query<{ sum: string }>(
+    `SELECT sum(failures) FROM m2m.throttle WHERE serial = ''`,
+  );
+  expect(Number(sums[0]!.sum)).toBe(6 * 5 * 200);
+});
