@@ -65,11 +65,13 @@ export class Gate {
     const { settings, store, metrics, log } = site;
     const { registry, junk } = this;
     const now = Date.now;
+    // Whoever sets the machine's clock must not end connections, nor hold answers up.
+    const steady = (): number => Math.floor(performance.timeOrigin + performance.now());
     this.room = roomFor(settings.maxConnections);
     this.admission = new Admission(settings.databaseTimeout * OLDEST_LOGIN * 1000, Math.random);
     const decoy = decoyRecord(randomBytes);
     const { failures } = store;
-    const reporter = new Reporter({ log, metrics, failures, junk, decoy, now });
+    const reporter = new Reporter({ log, metrics, failures, junk, decoy, steady, now });
     this.effects = new Effects({
       store,
       cache: store.cache,
@@ -85,7 +87,7 @@ export class Gate {
     this.listener = new Listener({
       judge: headerJudge(settings.maxFrame),
       handler: pipeline,
-      now,
+      now: steady,
       loginDeadline: settings.loginDeadline * 1000,
       idleLimit: settings.heartbeatInterval * 1000 * IDLE_INTERVALS,
       hasRoom: (own) => own < this.room && own + options.elsewhere() < settings.maxConnections,

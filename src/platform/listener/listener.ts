@@ -4,6 +4,7 @@ import type { Network } from '../config/networks';
 import type { Endpoint } from '../config/settings';
 import type { Certificate } from './certificate';
 import { Connection, type ConnectionOptions } from './connection';
+import { Descriptors } from './descriptors';
 import { originOf, type Origin } from './origin';
 import { ProxyDoor, type Onward } from './proxyDoor';
 import { TlsDoor } from './tlsDoor';
@@ -11,6 +12,7 @@ import { TlsDoor } from './tlsDoor';
 /** Why a connection is not accepted, or closed for what it did not do. */
 export const REFUSALS = [
   'limit',
+  'descriptors',
   'proxy-untrusted',
   'proxy-malformed',
   'proxy-missing',
@@ -38,6 +40,7 @@ export class Listener {
   private readonly servers: Server[] = [];
   private tls: TlsDoor | undefined;
   private readonly proxy: ProxyDoor | undefined;
+  private readonly descriptors = new Descriptors();
   private readonly sweeper: NodeJS.Timeout;
 
   constructor(private readonly options: ListenerOptions) {
@@ -79,8 +82,8 @@ export class Listener {
       server.listen({ host, port, backlog: BACKLOG }, resolve);
     });
     this.servers.push(server);
-    // Out of descriptors and the like: the connection is lost, the listener is not.
-    server.on('error', () => undefined);
+    // The connection is lost, the listener is not; those behind it are accepted, and told why.
+    server.on('error', () => this.descriptors.letGo());
     return hostPort(server.address() as AddressInfo);
   }
 
@@ -92,6 +95,7 @@ export class Listener {
 
   destroyAll(): void {
     clearInterval(this.sweeper);
+    this.descriptors.close();
     this.destroyWaiting();
     for (const connection of this.connections) connection.destroy();
   }
@@ -114,6 +118,7 @@ export class Listener {
     const origin = originOf(socket, this.options.now());
     if (proxy !== undefined && !proxy.trusts(origin)) return this.turnAway(socket, 'proxy-untrusted', origin);
     if (this.isFull()) return this.turnAway(socket, 'limit', origin);
+    if (this.descriptors.areScarce) return this.turnAway(socket, 'descriptors', origin);
     if (proxy === undefined) onward(socket, origin);
     else proxy.take(socket, origin, onward);
   }
@@ -137,6 +142,7 @@ export class Listener {
 
   private sweep(): void {
     const now = this.options.now();
+    this.descriptors.look();
     this.proxy?.sweep(now);
     for (const connection of this.connections) {
       const reason = connection.overdue(now);

@@ -23,6 +23,9 @@ export interface ReporterOptions {
   readonly junk: RollUp;
   /** Searched in place of a terminal that is not there: who watches the gateway's pace learns nothing. */
   readonly decoy: TerminalRecord;
+  /** The listener's clock, for durations. */
+  readonly steady: () => number;
+  /** Milliseconds since the epoch. */
   readonly now: () => number;
 }
 
@@ -60,12 +63,12 @@ export class Reporter {
     answer: Answer,
     view: TerminalView | undefined,
   ): void {
-    const { log, metrics, now } = this.options;
+    const { log, metrics, steady } = this.options;
     const result = resultLabel(answer.result);
     const version = versionText(message.header.version);
     metrics.logins.inc({ result, version });
     metrics.frames.inc({ command: message.command, result });
-    metrics.loginDuration.observe((now() - arrivedAt) / 1000);
+    metrics.loginDuration.observe((steady() - arrivedAt) / 1000);
     if (answer.detail === LATER_TURN) return this.laterTurn();
     const serial = serialText(message.header.serial) ?? '';
     this.failure(message, connection, answer, view);
@@ -276,7 +279,7 @@ export class Reporter {
       level: answer.result === 'INTERNAL' ? 'error' : done ? 'info' : 'warn',
       reason: answer.result === 'OK' ? undefined : resultLabel(answer.result),
       detail: answer.detail,
-      duration: (this.options.now() - arrivedAt) * 1e6,
+      duration: (this.options.steady() - arrivedAt) * 1e6,
       ip: connection.address,
       port: connection.port,
       serial: serialText(message.header.serial),
