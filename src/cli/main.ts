@@ -3,6 +3,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Command, CommanderError } from 'commander';
+import { endWithOutput } from './closedOutput';
 import { CliError } from './errors';
 
 interface CommandModule {
@@ -62,12 +63,7 @@ function oneLine(message: string): string {
   return `m2m: ${message.trim().replaceAll(/\s*\n\s*/g, ' ')}\n`;
 }
 
-/** `m2m … | head` closes the pipe early, which is no failure of ours. */
-process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  if (error.code === 'EPIPE') process.exit();
-  throw error;
-});
-
+endWithOutput();
 void main(process.argv.slice(2)).then((code) => {
   // Not process.exit(): it cuts off what a pipe has not taken yet.
   process.exitCode = code;

@@ -4,6 +4,7 @@ import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import { unknownSettings, type Settings } from '../platform/config/settings';
 import { startGateway, type Running } from '../platform/gateway';
+import { outliveOutput } from './closedOutput';
 import { openDatabase } from './database';
 import { failed } from './errors';
 import {
@@ -22,7 +23,10 @@ export function register(program: Command): void {
   program
     .command('serve')
     .description('runs the gateway; settings come from the environment (docs/settings.md)')
-    .action(() => (cluster.isWorker ? serveAsWorker() : serve()));
+    .action(() => {
+      outliveOutput();
+      return cluster.isWorker ? serveAsWorker() : serve();
+    });
 }
 
 async function serve(): Promise<void> {

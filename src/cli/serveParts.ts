@@ -6,7 +6,7 @@ import { KeyFileError, makeKeyFile, readKeyFile, type GatewayKeys } from '../pla
 import { CertificateError } from '../platform/listener/certificate';
 import { CertificateKeeper } from '../platform/listener/certificateKeeper';
 import { createLog, type Log } from '../platform/ops/log';
-import { LogFile } from '../platform/ops/logFile';
+import { LogFile, type LogFileOptions } from '../platform/ops/logFile';
 import { LogSink } from '../platform/ops/logSink';
 import { readTokenFile, TokenFileError } from '../platform/ops/tokenFile';
 import { usage } from './errors';
@@ -28,7 +28,15 @@ export interface OpenLog {
 
 /** Standard output, or the file of M2M_LOG_FILE. */
 export async function openLog(settings: Settings): Promise<OpenLog> {
-  const file = await logFile(settings);
+  const file = await logFile(settings, (lost, code) =>
+    log.event('log-lines-lost', {
+      message: `${lost} log lines could not be written (${code}); there is room again`,
+      level: 'warn',
+      outcome: 'failure',
+      detail: code,
+      count: lost,
+    }),
+  );
   const sink = new LogSink(file ?? process.stdout);
   const log = createLog({
     sink,
@@ -55,13 +63,18 @@ export async function gatewayKeys(settings: Settings): Promise<GatewayKeys> {
   }
 }
 
-async function logFile({ logFile: path, logFileSize, logFileKeep }: Settings): Promise<LogFile | undefined> {
+async function logFile(
+  { logFile: path, logFileSize, logFileKeep }: Settings,
+  onRoom: LogFileOptions['onRoom'],
+): Promise<LogFile | undefined> {
   if (path === undefined) return undefined;
   const size = logFileSize * 1024 * 1024;
   const onError = once((error) => say(`${path} cannot be rotated: ${codeOf(error)}`));
-  return LogFile.open({ path, size, keep: logFileKeep, now: Date.now, onError }).catch((error: unknown) => {
-    throw usage(`M2M_LOG_FILE: ${path} cannot be written: ${codeOf(error)}`);
-  });
+  return LogFile.open({ path, size, keep: logFileKeep, now: Date.now, onError, onRoom }).catch(
+    (error: unknown) => {
+      throw usage(`M2M_LOG_FILE: ${path} cannot be written: ${codeOf(error)}`);
+    },
+  );
 }
 
 function codeOf(error: unknown): string {

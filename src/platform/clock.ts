@@ -16,6 +16,14 @@ const WORTHWHILE = 1_000;
 const OFF = 2_000;
 const RIGHT = 1_000;
 
+/**
+ * Milliseconds by a clock that nobody sets, from about those since the epoch on: whoever sets the machine's clock must
+ * not end connections, nor hold answers up.
+ */
+export function steady(): number {
+  return Math.floor(performance.timeOrigin + performance.now());
+}
+
 export interface ClockOptions {
   /** Milliseconds since the epoch, by the database. Undefined: it cannot be asked now. */
   readonly ask: () => Promise<number | undefined>;

@@ -7,6 +7,7 @@
 import { randomBytes } from 'node:crypto';
 import { makeSessionId } from '../crypto/sessionId';
 import { headerJudge } from '../protocol/judge';
+import { steady } from './clock';
 import { Admission } from './flows/admission';
 import { decoyRecord } from './flows/decoy';
 import { roomFor } from './listener/capacity';
@@ -73,7 +74,7 @@ export class Gate {
   ) {
     const { settings, store, metrics, log, clock } = site;
     const { registry, junk } = this;
-    const now = Date.now;
+    const now = steady;
     this.room = roomFor(settings.maxConnections);
     this.admission = new Admission(settings.databaseTimeout * OLDEST_LOGIN * 1000, Math.random);
     this.newcomers = new Newcomers(settings.maxNewcomers, options.elsewhere.newcomers);
@@ -129,7 +130,7 @@ export class Gate {
   async drain(): Promise<void> {
     this.listener.stopAccepting();
     const { connections } = this.listener;
-    await drain({ connections, over: this.site.settings.drain, now: Date.now, clock: this.site.clock.now });
+    await drain({ connections, over: this.site.settings.drain, now: steady, clock: this.site.clock.now });
   }
 
   close(): void {
@@ -160,7 +161,7 @@ export class Gate {
       admission: this.admission,
       decoy,
       decoyKey: randomBytes(32),
-      now: Date.now,
+      now: steady,
       around: () => this.surroundings(),
       sessionBegan: (connection, since) => this.effects.began(connection, since),
       texted: this.options.texted,

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Client } from 'pg';
+import { expectNoSecret } from './secrets';
 
 /** The migrated database that others are copied from. */
 export const TEMPLATE = 'm2m_template';
@@ -61,6 +62,40 @@ export async function createDatabase(): Promise<TestDatabase> {
   await executeInTime(`CREATE DATABASE ${name} TEMPLATE ${TEMPLATE}`);
   return {
     url: databaseUrl(serverUrl(), name),
-    drop: () => executeInTime(`DROP DATABASE IF EXISTS ${name} WITH (FORCE)`),
+    drop: async () => {
+      const rows = await plainRows(databaseUrl(serverUrl(), name));
+      await executeInTime(`DROP DATABASE IF EXISTS ${name} WITH (FORCE)`);
+      for (const [table, text] of rows) expectNoSecret(`table ${table}`, Buffer.from(text));
+    },
   };
+}
+
+/** Rows of one table that are looked at. */
+const LOOKED_AT = 5_000;
+
+/** Every table as text; of the secrets those that a gateway has sealed. A database that is gone has none. */
+async function plainRows(url: string): Promise<[table: string, text: string][]> {
+  const client = new Client({ connectionString: url });
+  client.on('error', () => undefined);
+  const isThere = await client.connect().then(
+    () => true,
+    () => false,
+  );
+  if (!isThere) return [];
+  try {
+    const { rows: tables } = await client.query<{ name: string }>(
+      `SELECT tablename AS name FROM pg_tables WHERE schemaname = 'm2m'`,
+    );
+    const found: [string, string][] = [];
+    for (const { name } of tables) {
+      const which = name === 'credential' ? 'WHERE NOT plain' : '';
+      const { rows } = await client.query<{ text: string }>(
+        `SELECT t::text AS text FROM m2m.${name} AS t ${which} LIMIT ${LOOKED_AT}`,
+      );
+      found.push([name, rows.map(({ text }) => text).join('\n')]);
+    }
+    return found;
+  } finally {
+    await client.end().catch(() => undefined);
+  }
 }

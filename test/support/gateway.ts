@@ -4,6 +4,8 @@ import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { makeKeyFile } from '../../src/platform/keys/keyFile';
+import { noteSecret } from './secrets';
+import { Witness } from './witness';
 
 const MAIN = join(__dirname, '..', '..', 'dist', 'cli', 'main.js');
 const PATIENCE_MS = 240_000;
@@ -45,6 +47,8 @@ export function testHome(): TestHome {
   const directory = mkdtempSync(join(tmpdir(), 'm2m-e2e-'));
   const keyFile = join(directory, 'keys.json');
   makeKeyFile(keyFile);
+  for (const [key] of readFileSync(keyFile, 'utf8').matchAll(/[0-9a-f]{64}/g))
+    noteSecret(Buffer.from(key, 'hex'));
   return { directory, keyFile, remove: () => rmSync(directory, { recursive: true, force: true }) };
 }
 
@@ -79,18 +83,28 @@ export async function startGateway({
   living.add(child);
   child.once('close', () => living.delete(child));
   const output = collect(child);
+  const witness = new Witness(child, environment?.['M2M_LOG_FILE']);
   const isStart = (line: LogLine) => line['event.action'] === 'gateway-started';
   const logFile = environment?.['M2M_LOG_FILE'];
   const started = logFile === undefined ? await output.logged(isStart) : await loggedInFile(logFile, isStart);
   const [host, port] = (started['m2m.listen'] as string).split(':');
+  const ops = `http://${started['m2m.ops_listen'] as string}`;
+  const ended = async (signal: NodeJS.Signals) => {
+    const code = await end(child, signal);
+    witness.look();
+    return code;
+  };
   return {
     host: host!,
     port: Number(port),
-    ops: `http://${started['m2m.ops_listen'] as string}`,
+    ops,
     child,
     ...output,
-    stop: () => end(child, 'SIGTERM'),
-    kill: async () => void (await end(child, 'SIGKILL')),
+    stop: async () => {
+      if (isAlive(child)) await witness.scrape(ops);
+      return ended('SIGTERM');
+    },
+    kill: async () => void (await ended('SIGKILL')),
   };
 }
 
@@ -122,8 +136,12 @@ export async function runCommand(
   return { code, stdout, stderr };
 }
 
+function isAlive({ exitCode, signalCode }: ChildProcess): boolean {
+  return exitCode === null && signalCode === null;
+}
+
 async function end(child: ChildProcess, signal: NodeJS.Signals): Promise<number | null> {
-  if (child.exitCode !== null || child.signalCode !== null) return child.exitCode;
+  if (!isAlive(child)) return child.exitCode;
   const gone = new Promise<number | null>((resolve) => child.once('close', (code) => resolve(code)));
   child.kill(signal);
   return gone;

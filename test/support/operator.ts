@@ -2,6 +2,7 @@
 import { randomBytes, randomInt } from 'node:crypto';
 import { Client } from 'pg';
 import type { Terminal } from './oracle';
+import { noteSecret } from './secrets';
 
 export class Operator {
   private constructor(private readonly client: Client) {}
@@ -50,9 +51,9 @@ export function newTerminal(baseKeySize = 16): Terminal {
     serial: `T-${randomBytes(6).toString('hex')}`,
     imei: withLuhn(`868123${digits}`),
     imsi: `46000${digits}${String(randomInt(100)).padStart(2, '0')}`,
-    uplinkPassword: randomBytes(13),
-    downlinkPassword: randomBytes(16),
-    baseKey: randomBytes(baseKeySize),
+    uplinkPassword: noteSecret(randomBytes(13)),
+    downlinkPassword: noteSecret(randomBytes(16)),
+    baseKey: noteSecret(randomBytes(baseKeySize)),
   };
 }
 

@@ -4,6 +4,7 @@
  * right, or it throws.
  */
 import { createCipheriv, createDecipheriv, createHash, createHmac } from 'node:crypto';
+import { noteSecret } from './secrets';
 
 // prettier-ignore
 export const TAG = {
@@ -286,7 +287,7 @@ export function unwrap(key: Buffer, wrapped: Buffer): Buffer | undefined {
     a = b.subarray(0, 8);
     blocks[(t - 1) % n] = b.subarray(8);
   }
-  return a.equals(Buffer.alloc(8, 0xa6)) ? Buffer.concat(blocks) : undefined;
+  return a.equals(Buffer.alloc(8, 0xa6)) ? noteSecret(Buffer.concat(blocks)) : undefined;
 }
 
 function xorCounter(block: Buffer, t: number): Buffer {

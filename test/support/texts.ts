@@ -6,6 +6,7 @@ import { createHash, createHmac, randomInt } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Operator } from './operator';
 import { credentialChange, downlinkFlaw, RESULT, SUITE, TAG, type Parsed, type Terminal } from './oracle';
+import { noteSecret } from './secrets';
 import type { RawTerminal } from './socket';
 
 const PATIENCE_MS = 240_000;
@@ -37,7 +38,7 @@ export function readText(text: string, terminal: Terminal, suite: number): { id:
   const id = Number(fields.get('C'));
   const value = (letter: string, old: Buffer) =>
     fields.has(letter)
-      ? unmask(Buffer.from(fields.get(letter)!, 'base64url'), letter, id, terminal, suite)
+      ? noteSecret(unmask(Buffer.from(fields.get(letter)!, 'base64url'), letter, id, terminal, suite))
       : old;
   const changed = {
     ...terminal,

@@ -4,6 +4,7 @@ import { createDatabase, type TestDatabase } from './database';
 import { startGateway, testHome, type GatewayProcess, type LogLine, type TestHome } from './gateway';
 import { newTerminal, Operator } from './operator';
 import type { Terminal } from './oracle';
+import { noteSecret } from './secrets';
 import { RawTerminal } from './socket';
 import { eventually, sealed } from './texts';
 import {
@@ -72,9 +73,9 @@ export function wmmpBench() {
     const made = newTerminal();
     const terminal: Terminal = {
       ...made,
-      uplinkPassword: Buffer.from(randomBytes(4).toString('hex')),
-      downlinkPassword: Buffer.from(randomBytes(4).toString('hex')),
-      baseKey: Buffer.concat([used, used.subarray(0, 8)]),
+      uplinkPassword: noteSecret(Buffer.from(randomBytes(4).toString('hex'))),
+      downlinkPassword: noteSecret(Buffer.from(randomBytes(4).toString('hex'))),
+      baseKey: noteSecret(Buffer.concat([used, used.subarray(0, 8)])),
     };
     const { serial, imei, imsi, uplinkPassword, downlinkPassword, baseKey } = terminal;
     await operator.sql('SELECT m2m.provision_terminal($1, $2, $3, $4, $5, $6, least_login => $7)', [

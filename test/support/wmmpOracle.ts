@@ -4,6 +4,7 @@
  */
 import { createCipheriv, createDecipheriv, createHash } from 'node:crypto';
 import { paddedSerial, tlv, u16, u32, u8, type Signing, type Terminal, type Tlv } from './oracle';
+import { noteSecret } from './secrets';
 
 // prettier-ignore
 export const WMMP = {
@@ -99,7 +100,8 @@ export function openedSessionKey(baseKey: Buffer, ciphertext: Buffer): Buffer {
   const key = tlvs.get(WMMP_TAG.SESSION_KEY);
   if (key?.length !== 24 || !key.subarray(16).equals(key.subarray(0, 8))) throw new Error('no session key');
   if (tlvs.get(WMMP_TAG.SESSION_KEY_EXPIRY)?.length !== 4) throw new Error('no expiry of the session key');
-  return key;
+  noteSecret(key.subarray(0, 16));
+  return noteSecret(key);
 }
 
 type Options = Partial<WmmpFrameParts> & {
@@ -248,7 +250,7 @@ export function openedSecurityConfig(sessionKey: Buffer, frame: ParsedWmmp): New
     const found = tlvs.get(tag);
     if (tlvs.get(expiry)?.readUInt32BE(0) !== (found && FOREVER)) throw new Error(`expiry of ${tag}`);
     if (found !== undefined && found.length !== size) throw new Error(`size of ${tag}`);
-    return found;
+    return found && noteSecret(found);
   };
   const uplinkPassword = value(WMMP_TAG.UPLINK_PASSWORD, WMMP_TAG.UPLINK_EXPIRY, 8);
   const downlinkPassword = value(WMMP_TAG.DOWNLINK_PASSWORD, WMMP_TAG.DOWNLINK_EXPIRY, 8);

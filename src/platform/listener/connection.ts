@@ -16,16 +16,16 @@ import type { Origin } from './origin';
 /** What became of a frame. */
 export interface Outcome {
   readonly bytes?: Buffer | undefined;
-  /** Milliseconds since the epoch before which the answer does not leave. */
-  readonly notBefore?: number | undefined;
+  /** Milliseconds: the answer leaves at a whole multiple of them after its frame, however long it took to be made. */
+  readonly every?: number | undefined;
   /** FIN after the answer. */
   readonly close?: boolean | undefined;
-  /** Milliseconds since the epoch: until then the peer may take its time, though it has not logged in. */
+  /** Milliseconds of the listener's clock: until then the peer may take its time, though it has not logged in. */
   readonly patience?: number | undefined;
 }
 
 export interface ConnectionHandler {
-  /** @param arrivedAt milliseconds since the epoch */
+  /** @param arrivedAt milliseconds of the listener's clock */
   handle(event: FramerEvent, connection: Connection, arrivedAt: number): Outcome | Promise<Outcome>;
   /** Called once, when the socket has gone. */
   closed(connection: Connection): void;
@@ -34,6 +34,7 @@ export interface ConnectionHandler {
 export interface ConnectionOptions {
   readonly judge: HeaderJudge;
   readonly handler: ConnectionHandler;
+  /** Milliseconds of a clock that nobody sets. */
   readonly now: () => number;
   /** Milliseconds from its acceptance within which a connection must have logged in. */
   readonly loginDeadline: number;
@@ -77,10 +78,10 @@ export class Connection {
   private running = false;
   private peerEnded = false;
   private sequence = 0;
-  /** Milliseconds since the epoch at which the connection is given up, whatever it waits for. */
+  /** Milliseconds of the listener's clock at which the connection is given up, whatever it waits for. */
   private deadline: number;
   private stalledSince = 0;
-  /** Milliseconds since the epoch: whoever has not logged in by then is not waited for, however often he asks. */
+  /** Milliseconds of the listener's clock: whoever has not logged in by then is not waited for, however often he asks. */
   private readonly patienceEnd: number;
 
   constructor(
@@ -214,13 +215,13 @@ export class Connection {
     if (outcome.patience !== undefined) {
       this.deadline = Math.max(this.deadline, Math.min(outcome.patience, this.patienceEnd));
     }
-    await this.until(outcome.notBefore);
+    await this.untilDue(turn.arrivedAt, outcome.every);
     if (outcome.bytes !== undefined) this.write(outcome.bytes);
     if (outcome.close) this.close();
   }
 
-  private async until(time: number | undefined): Promise<void> {
-    const wait = (time ?? 0) - this.options.now();
+  private async untilDue(arrivedAt: number, every: number | undefined): Promise<void> {
+    const wait = untilMultiple(this.options.now() - arrivedAt, every ?? 0);
     if (wait > 0) await new Promise((resolve) => setTimeout(resolve, wait));
   }
 
@@ -241,4 +242,10 @@ export class Connection {
     this.socket.end();
     this.socket.resume();
   }
+}
+
+/** @returns milliseconds until the next whole multiple of `every`, of which there is at least one */
+export function untilMultiple(elapsed: number, every: number): number {
+  if (every === 0) return 0;
+  return Math.max(1, Math.ceil(elapsed / every)) * every - elapsed;
 }

@@ -5,6 +5,7 @@ import type { Endpoint } from '../config/settings';
 import type { Certificate } from './certificate';
 import { Connection, type ConnectionOptions } from './connection';
 import type { Newcomers } from './newcomers';
+import { Descriptors } from './descriptors';
 import { originOf, type Origin } from './origin';
 import { ProxyDoor, type Onward } from './proxyDoor';
 import { TlsDoor } from './tlsDoor';
@@ -13,6 +14,7 @@ import { TlsDoor } from './tlsDoor';
 export const REFUSALS = [
   'limit',
   'newcomers',
+  'descriptors',
   'proxy-untrusted',
   'proxy-malformed',
   'proxy-missing',
@@ -41,6 +43,7 @@ export class Listener {
   private readonly servers: Server[] = [];
   private tls: TlsDoor | undefined;
   private readonly proxy: ProxyDoor | undefined;
+  private readonly descriptors = new Descriptors();
   private readonly sweeper: NodeJS.Timeout;
 
   constructor(private readonly options: ListenerOptions) {
@@ -82,8 +85,8 @@ export class Listener {
       server.listen({ host, port, backlog: BACKLOG }, resolve);
     });
     this.servers.push(server);
-    // Out of descriptors and the like: the connection is lost, the listener is not.
-    server.on('error', () => undefined);
+    // The connection is lost, the listener is not; those behind it are accepted, and told why.
+    server.on('error', () => this.descriptors.letGo());
     return hostPort(server.address() as AddressInfo);
   }
 
@@ -95,6 +98,7 @@ export class Listener {
 
   destroyAll(): void {
     clearInterval(this.sweeper);
+    this.descriptors.close();
     this.destroyWaiting();
     for (const connection of this.connections) connection.destroy();
   }
@@ -117,6 +121,7 @@ export class Listener {
     const origin = originOf(socket, this.options.now());
     if (proxy !== undefined && !proxy.trusts(origin)) return this.turnAway(socket, 'proxy-untrusted', origin);
     if (this.isFull()) return this.turnAway(socket, 'limit', origin);
+    if (this.descriptors.areScarce) return this.turnAway(socket, 'descriptors', origin);
     const welcome: Onward = (known, from) => this.welcome(known, from, onward);
     if (proxy === undefined) welcome(socket, origin);
     else proxy.take(socket, origin, welcome);
@@ -149,6 +154,7 @@ export class Listener {
 
   private sweep(): void {
     const now = this.options.now();
+    this.descriptors.look();
     this.proxy?.sweep(now);
     for (const connection of this.connections) {
       const reason = connection.overdue(now);

@@ -37,6 +37,7 @@ export type LogAction =
   | 'session-introspected'
   | 'tokens-changed'
   | 'secret-unreadable'
+  | 'log-lines-lost'
   | 'internal-error';
 
 /** Facts of an event. Absent ones are left out of the line. */

@@ -19,6 +19,8 @@ export interface LogFileOptions {
   readonly now: () => number;
   /** A full file that cannot be renamed: it grows on. */
   readonly onError: (error: unknown) => void;
+  /** There is room again, for a second. @param lost lines meanwhile @param code what the system said first */
+  readonly onRoom: (lost: number, code: string) => void;
 }
 
 /** Milliseconds between two looks at whether the path still leads to the open file. */
@@ -32,6 +34,7 @@ export class LogFile extends Writable {
   private length = 0;
   private lookedAt = -Infinity;
   private lineIsCut = false;
+  private trouble: { lost: number; since: number; readonly code: string } | undefined;
 
   private constructor(private readonly options: LogFileOptions) {
     super({ decodeStrings: false });
@@ -46,13 +49,7 @@ export class LogFile extends Writable {
 
   override _write(lines: string | Buffer, _encoding: BufferEncoding, done: () => void): void {
     const bytes = Buffer.from(lines as string);
-    this.append(bytes)
-      .catch(() => {
-        this.dropped += countLines(bytes);
-        // Whatever it was, the next lines try the path again.
-        this.lookedAt = -Infinity;
-      })
-      .finally(done);
+    void this.append(bytes).finally(done);
   }
 
   override _destroy(error: Error | null, done: (error: Error | null) => void): void {
@@ -62,15 +59,40 @@ export class LogFile extends Writable {
   }
 
   private async append(bytes: Buffer): Promise<void> {
-    const handle = await this.fresh(bytes.length);
-    const whole = this.lineIsCut ? Buffer.concat([Buffer.from('\n'), bytes]) : bytes;
-    let written = 0;
+    let left = bytes;
     try {
-      while (written < whole.length) written += (await handle.write(whole, written)).bytesWritten;
-    } finally {
-      this.length += written;
-      if (written > 0) this.lineIsCut = whole[written - 1] !== 0x0a;
+      const handle = await this.fresh(bytes.length);
+      if (this.lineIsCut) left = Buffer.concat([Buffer.from('\n'), bytes]);
+      while (left.length > 0) {
+        const { bytesWritten } = await handle.write(left);
+        this.length += bytesWritten;
+        this.lineIsCut = left[bytesWritten - 1] !== 0x0a;
+        left = left.subarray(bytesWritten);
+      }
+      this.succeeded();
+    } catch (error) {
+      this.failed(left.subarray(-bytes.length), error);
     }
+  }
+
+  /** @param lost of a line that was cut off, the end */
+  private failed(lost: Buffer, error: unknown): void {
+    const lines = countLines(lost);
+    this.dropped += lines;
+    const code = (error as NodeJS.ErrnoException).code ?? 'unknown';
+    this.trouble ??= { lost: 0, since: 0, code };
+    this.trouble.lost += lines;
+    this.trouble.since = this.options.now();
+    // Whatever it was, the next lines try the path again.
+    this.lookedAt = -Infinity;
+  }
+
+  private succeeded(): void {
+    const { trouble, options } = this;
+    // A disk that has room for some lines and not for others is one trouble.
+    if (trouble === undefined || Math.abs(options.now() - trouble.since) < LOOK_INTERVAL) return;
+    this.trouble = undefined;
+    options.onRoom(trouble.lost, trouble.code);
   }
 
   /** The file to write to: the open one, unless it was moved away or is full. */

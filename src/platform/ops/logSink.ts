@@ -37,7 +37,7 @@ export class LogSink extends Writable {
       return;
     }
     this.writeOut();
-    this.target.write(lines);
+    this.hand(lines);
   }
 
   /** Writes out what is held. Resolves when it has been handed over, or when that is hopeless. */
@@ -71,7 +71,13 @@ export class LogSink extends Writable {
     const batch = this.lines.join('');
     this.lines = [];
     this.held = 0;
-    this.target.write(batch);
+    this.hand(batch);
+  }
+
+  private hand(lines: string | Buffer): void {
+    this.target.write(lines, (error) => {
+      if (error) this.dropped += countLines(Buffer.from(lines as string));
+    });
   }
 }
 

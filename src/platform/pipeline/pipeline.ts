@@ -25,7 +25,7 @@ const COMES_BACK_WITHIN = 10_000;
 export class Pipeline implements ConnectionHandler {
   private readonly wmmp: WmmpPipeline;
 
-  /** @param refusalDelay milliseconds after its frame at which AUTH_FAILED leaves */
+  /** @param refusalDelay milliseconds: AUTH_FAILED leaves at a whole multiple of them after its frame */
   constructor(
     private readonly context: PipelineContext,
     private readonly reporter: Reporter,
@@ -130,7 +130,7 @@ export class Pipeline implements ConnectionHandler {
     const wait = answer.fields?.retryAfter;
     return {
       bytes: encodeAnswer(message.header, message.digest, answer, this.context.around().now),
-      notBefore: delayed ? arrivedAt + this.refusalDelay : undefined,
+      every: delayed ? this.refusalDelay : undefined,
       // Whoever is told to come back may do so on this connection.
       patience: wait === undefined ? undefined : arrivedAt + wait + COMES_BACK_WITHIN,
     };

@@ -23,7 +23,7 @@ export interface ReporterOptions {
   readonly junk: RollUp;
   /** Searched in place of a terminal that is not there: who watches the gateway's pace learns nothing. */
   readonly decoy: TerminalRecord;
-  /** By this process's own clock: how long something took. */
+  /** The listener's clock: how long something took. */
   readonly now: () => number;
   /** What time it is (../clock.ts). */
   readonly clock: () => number;

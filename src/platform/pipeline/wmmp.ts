@@ -35,7 +35,7 @@ interface Standing {
 }
 
 export class WmmpPipeline {
-  /** @param refusalDelay milliseconds after its frame at which a refusal leaves */
+  /** @param refusalDelay milliseconds: a refusal leaves at a whole multiple of them after its frame */
   constructor(
     private readonly context: PipelineContext,
     private readonly reporter: Reporter,
@@ -126,7 +126,7 @@ export class WmmpPipeline {
     this.reporter.login(message, connection, arrivedAt, answer, view);
     if (isSilent(answer)) return silence(connection, bytes, answer, arrivedAt);
     if (answer.result !== 'OK') {
-      return { bytes: encodeLoginAnswer(message.header, answer), notBefore: arrivedAt + this.refusalDelay };
+      return { bytes: encodeLoginAnswer(message.header, answer), every: this.refusalDelay };
     }
     const outcome = { bytes: encodeLoginAnswer(message.header, answer) };
     remember(connection, bytes, outcome);

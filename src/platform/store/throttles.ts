@@ -2,6 +2,7 @@
  * Failed attempts of all processes of a database in the table m2m.throttle. Off the login's path: what this process
  * has seen is counted at once in memory and written in lots, what the others have seen comes in by a look every second.
  */
+import { steady } from '../clock';
 import { overlap, parseNetworks, sourceOf } from '../config/networks';
 import { Throttle, type Told, type Untold } from '../flows/throttle';
 import type { Counted } from '../flows/failureCounts';
@@ -102,7 +103,7 @@ export class Throttles {
       const since = Math.min(600, OVERLAP + (begun - this.lookedAt) / 1000);
       const { rows } = await database.query({ name: 'throttle-look', text: LOOK, values: [since] });
       this.lookedAt = begun;
-      this.throttle.learn(rows.map(readTold), era, Date.now());
+      this.throttle.learn(rows.map(readTold), era, steady());
     } catch (error) {
       onError(error);
     } finally {
@@ -117,7 +118,7 @@ export class Throttles {
     const { era } = this.throttle;
     try {
       const rows = await this.send(untold);
-      this.throttle.told(rows, era, Date.now());
+      this.throttle.told(rows, era, steady());
     } catch (error) {
       // Anything else would fail the next time, too.
       if (error instanceof DatabaseAway || isTransient(error)) this.throttle.putBack(untold);

@@ -132,7 +132,11 @@ export class Crew {
         this.heard(member, message);
         if (message.kind === 'ready') resolve(message.open);
       });
-      worker.on('error', () => undefined);
+      worker.on('error', (error) => {
+        // No process came of it (EMFILE, EAGAIN), so none will exit.
+        if (worker.process.pid === undefined) this.neverCame(member);
+        reject(error);
+      });
       worker.once('exit', (code, signal) => {
         reject(
           new Error(member.why ?? `a worker ended before it was ready (${signal || `exit code ${code}`})`),
@@ -168,6 +172,11 @@ export class Crew {
     if (message.kind === 'texted') this.options.texted();
     if (message.kind === 'count') member.counts = message;
     if (message.kind === 'metrics') this.census.answered(id, message.metrics);
+  }
+
+  private neverCame({ worker }: Member): void {
+    this.members.delete(worker.id);
+    this.census.gone(worker.id);
   }
 
   private gone(member: Member, how: string): void {

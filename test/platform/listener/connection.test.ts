@@ -1,6 +1,12 @@
 /** The connection on real sockets, with time and answers as the test wants them. */
+import fc from 'fast-check';
 import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net';
-import { Connection, type ConnectionHandler, type Outcome } from '../../../src/platform/listener/connection';
+import {
+  Connection,
+  untilMultiple,
+  type ConnectionHandler,
+  type Outcome,
+} from '../../../src/platform/listener/connection';
 import { originOf } from '../../../src/platform/listener/origin';
 import { headerJudge } from '../../../src/protocol/judge';
 import { heartbeat } from '../../support/oracle';
@@ -131,4 +137,37 @@ test('the login deadline does not hit who waits for an answer', async () => {
   expect(connection.overdue(time + 10_000)).toBeUndefined();
   release();
   await until(() => connection.overdue(time + 10_000) === 'login-deadline');
+});
+
+test('an answer that was long in the making leaves at the next whole multiple, by the listener’s clock', async () => {
+  const setTimeoutSpy = jest.spyOn(global, 'setTimeout');
+  try {
+    handle = async () => {
+      await Promise.resolve();
+      // A lookup that took longer than the delay.
+      time += 130;
+      return { bytes: Buffer.of(1), every: 50 };
+    };
+    const answered = new Promise((resolve) => client.once('data', resolve));
+    client.write(frames(1));
+    await answered;
+    expect(setTimeoutSpy.mock.calls.map(([, wait]) => wait)).toContain(20);
+  } finally {
+    setTimeoutSpy.mockRestore();
+  }
+});
+
+test('whole multiples, at least one of them', () => {
+  expect([0, 1, 49, 50, 51, 100].map((elapsed) => elapsed + untilMultiple(elapsed, 50))).toEqual([
+    50, 50, 50, 50, 100, 100,
+  ]);
+  expect(untilMultiple(7, 0)).toBe(0);
+  fc.assert(
+    fc.property(fc.nat(1e6), fc.integer({ min: 1, max: 10_000 }), (elapsed, every) => {
+      const wait = untilMultiple(elapsed, every);
+      expect((elapsed + wait) % every).toBe(0);
+      expect(wait).toBeGreaterThanOrEqual(0);
+      expect(wait).toBeLessThanOrEqual(every);
+    }),
+  );
 });

@@ -94,3 +94,17 @@ test('more addresses than are kept apart share a line', () => {
   expect(sum).toBe(5000);
   expect(lines).toBeLessThanOrEqual(1002);
 });
+
+test('lines that were in a write that failed are counted too', async () => {
+  const stream = new Writable({
+    decodeStrings: false,
+    write: (_chunk, _encoding, done) => done(Object.assign(new Error('EPIPE'), { code: 'EPIPE' })),
+  });
+  const sink = new LogSink(stream);
+  sink.write('one\n');
+  sink.write('two\n');
+  sink.relay(Buffer.from('three\nfour\nfive\n'));
+  await new Promise((resolve) => setTimeout(resolve, 10));
+  sink.write('six\n');
+  expect(sink.dropped).toBe(6);
+});

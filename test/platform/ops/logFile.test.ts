@@ -17,11 +17,13 @@ let folder: string;
 let path: string;
 let time: number;
 const errors: unknown[] = [];
+const room: [lost: number, code: string][] = [];
 
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), 'log-'));
   path = join(folder, 'gateway.log');
   time = Date.parse('2026-01-02T03:04:05.000Z');
+  room.length = 0;
 });
 afterEach(() => {
   rmSync(folder, { recursive: true });
@@ -29,7 +31,14 @@ afterEach(() => {
 });
 
 const opened = (size: number, keep = 100) =>
-  LogFile.open({ path, size, keep, now: () => time++, onError: (error) => errors.push(error) });
+  LogFile.open({
+    path,
+    size,
+    keep,
+    now: () => time++,
+    onError: (error) => errors.push(error),
+    onRoom: (...told) => room.push(told),
+  });
 const written = (file: LogFile, text: string) =>
   new Promise<void>((resolve) => file.write(text, () => resolve()));
 const line = (n: number) => `line ${String(n).padStart(5, '0')}\n`;
@@ -90,6 +99,12 @@ test('what a full disk does not take is counted, and it goes on afterwards', asy
   rmSync(path);
   await written(file, line(3));
   expect([file.dropped, readFileSync(path, 'utf8')]).toEqual([2, line(3)]);
+  // Room for a moment is none.
+  expect(room).toEqual([]);
+  time += 1_000;
+  await written(file, line(4));
+  await written(file, line(5));
+  expect(room).toEqual([[2, 'ENOSPC']]);
   file.destroy();
 });
 
@@ -102,7 +117,7 @@ test('two processes that write and rotate the same file lose and tear nothing', 
   const program = `
     const { LogFile } = require(${JSON.stringify(MODULE)});
     (async () => {
-      const file = await LogFile.open({ path: process.argv[1], size: 5000, keep: 1000, now: Date.now, onError: (e) => { throw e } });
+      const file = await LogFile.open({ path: process.argv[1], size: 5000, keep: 1000, now: Date.now, onError: (e) => { throw e }, onRoom() {} });
       for (let n = 0; n < 3000; n++) await new Promise((done) => file.write(process.argv[2] + ' ' + n + '\\n', done));
       if (file.dropped > 0) process.exit(3);
     })();`;

@@ -1,0 +1,211 @@
+/** What a machine does to a process: no descriptors, nobody who takes its output, a full disk, a clock that is set. */
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { createDatabase, type TestDatabase } from '../support/database';
+import { startGateway, testHome, type GatewayProcess, type LogLine, type TestHome } from '../support/gateway';
+import { Operator } from '../support/operator';
+import { heartbeat, login, RESULT, type Terminal } from '../support/oracle';
+import { RawTerminal } from '../support/socket';
+import { eventually } from '../support/texts';
+
+const HOUR_MS = 3_600_000;
+/** Only root may mount; CI does. */
+const asRoot = process.getuid?.() === 0 || process.env['CI'] !== undefined ? test : test.skip;
+
+let database: TestDatabase;
+let home: TestHome;
+let operator: Operator;
+const running: GatewayProcess[] = [];
+const open: RawTerminal[] = [];
+
+beforeAll(async () => {
+  database = await createDatabase();
+  home = testHome();
+  operator = await Operator.connect(database.url);
+});
+
+afterEach(async () => {
+  for (const terminal of open.splice(0)) terminal.close();
+  for (const gateway of running.splice(0)) expect(await gateway.stop()).toBe(0);
+});
+
+afterAll(async () => {
+  await operator?.close();
+  await database?.drop();
+  home?.remove();
+});
+
+async function start(environment: Record<string, string> = {}): Promise<GatewayProcess> {
+  const gateway = await startGateway({ databaseUrl: database.url, home, environment });
+  running.push(gateway);
+  return gateway;
+}
+
+async function dial(gateway: GatewayProcess): Promise<RawTerminal> {
+  const raw = await RawTerminal.open(gateway);
+  open.push(raw);
+  return raw;
+}
+
+let sequence = 0;
+async function logIn(gateway: GatewayProcess, terminal: Terminal): Promise<RawTerminal> {
+  const raw = await dial(gateway);
+  expect((await raw.ask(login(terminal, { sequence: ++sequence }))).result).toBe(RESULT.OK);
+  return raw;
+}
+
+async function beat(raw: RawTerminal, terminal: Terminal): Promise<number> {
+  return (await raw.ask(heartbeat(terminal, { sequence: ++sequence }))).result;
+}
+
+async function metric(gateway: GatewayProcess, series: string): Promise<number> {
+  const answer = await fetch(`${gateway.ops}/metrics`, { headers: { connection: 'close' } });
+  const line = (await answer.text()).split('\n').find((text) => text.startsWith(`${series} `));
+  return Number(line?.split(' ')[1]);
+}
+
+const openFiles = (pid: number): number => readdirSync(`/proc/${pid}/fd`).length;
+/** The limit of open files that a process has now; the hard limit stays. */
+function allowFiles(pid: number, count: number): void {
+  execFileSync('prlimit', ['--pid', String(pid), `--nofile=${count}:`]);
+}
+
+describe('no descriptors left', () => {
+  const PLENTY = 5_000;
+
+  test('connections are turned away and told of, sessions stand, and it recovers', async () => {
+    const gateway = await start();
+    const terminal = await operator.provision();
+    const session = await logIn(gateway, terminal);
+    const pid = gateway.child.pid!;
+    allowFiles(pid, openFiles(pid));
+    try {
+      const refused = await eventually('a connection that is turned away', async () => {
+        await Promise.all(Array.from({ length: 5 }, () => dial(gateway).catch(() => undefined)));
+        await new Promise((resolve) => setTimeout(resolve, 100));
+        return gateway.log.find((line) => line['m2m.detail'] === 'descriptors');
+      });
+      expect(refused).toMatchObject({ 'event.action': 'connection-refused', 'source.ip': '127.0.0.1' });
+      expect(await beat(session, terminal)).toBe(RESULT.OK);
+    } finally {
+      allowFiles(pid, PLENTY);
+    }
+    await eventually('a login', async () => {
+      const raw = await dial(gateway);
+      const answer = await raw.ask(login(terminal, { sequence: ++sequence })).catch(() => undefined);
+      return answer?.result === RESULT.OK || undefined;
+    });
+    const series = 'm2m_refused_connections_total{reason="descriptors"}';
+    expect(await metric(gateway, series)).toBeGreaterThan(0);
+  });
+
+  test('a worker that cannot be spawned is tried again until it can', async () => {
+    const gateway = await start({ M2M_WORKERS: '2' });
+    const pid = gateway.child.pid!;
+    const workers = () =>
+      readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ').map(Number);
+    const before = workers();
+    allowFiles(pid, openFiles(pid) - 2);
+    const failed = (line: LogLine) =>
+      line['event.action'] === 'worker-lost' && String(line['message']).includes('EMFILE');
+    try {
+      process.kill(before[0]!, 'SIGKILL');
+      await gateway.logged(failed);
+    } finally {
+      allowFiles(pid, PLENTY);
+    }
+    await gateway.logged((line) => line['event.action'] === 'worker-started');
+    expect(workers()).toHaveLength(2);
+    await logIn(gateway, await operator.provision());
+  });
+});
+
+test.each(['1', '2'])(
+  'nobody takes its output any more, %s worker(s): it serves on and counts',
+  async (workers) => {
+    const gateway = await start({ M2M_WORKERS: workers });
+    const terminal = await operator.provision();
+    gateway.child.stdout!.destroy();
+    gateway.child.stderr!.destroy();
+    await eventually('lines that were dropped', async () => {
+      (await logIn(gateway, terminal)).close();
+      return (await metric(gateway, 'm2m_log_lines_dropped')) > 1 || undefined;
+    });
+    expect(await beat(await logIn(gateway, terminal), terminal)).toBe(RESULT.OK);
+  },
+);
+
+describe('a disk without room for the log', () => {
+  let disk: string;
+  const mount = (...args: string[]) => execFileSync('mount', args);
+
+  beforeAll(() => {
+    disk = join(home.directory, 'disk');
+    mkdirSync(disk);
+  });
+
+  asRoot('logins go on, lines are counted, and one tells when there is room again', async () => {
+    mount('-t', 'tmpfs', '-o', 'size=256k', 'tmpfs', disk);
+    try {
+      const [file, ballast] = [join(disk, 'gateway.log'), join(disk, 'ballast')];
+      const lines = () =>
+        readFileSync(file, 'utf8')
+          .split('\n')
+          .slice(0, -1)
+          .flatMap((text) => asLine(text));
+      const gateway = await start({ M2M_LOG_FILE: file });
+      const terminal = await operator.provision();
+      expect(() => writeFileSync(ballast, Buffer.alloc(1 << 20))).toThrow('ENOSPC');
+      await eventually('lines that were dropped', async () => {
+        (await logIn(gateway, terminal)).close();
+        return (await metric(gateway, 'm2m_log_lines_dropped')) > 1 || undefined;
+      });
+      rmSync(ballast);
+      const again = await eventually('a line about room', async () => {
+        (await logIn(gateway, terminal)).close();
+        return lines().find((line) => line['event.action'] === 'log-lines-lost');
+      });
+      expect(again).toMatchObject({ 'm2m.detail': 'ENOSPC', 'log.level': 'warn' });
+      expect(again['m2m.count']).toBe(await metric(gateway, 'm2m_log_lines_dropped'));
+      expect(await running.pop()!.stop()).toBe(0);
+      expect(lines().at(-1)!['event.action']).toBe('gateway-stopped');
+    } finally {
+      for (const gateway of running) await gateway.kill();
+      execFileSync('umount', [disk]);
+    }
+  });
+});
+
+/** None where the disk took only the beginning of it. */
+function asLine(text: string): LogLine[] {
+  try {
+    return [JSON.parse(text) as LogLine];
+  } catch {
+    return [];
+  }
+}
+
+test('a clock that is set, there and back: connections stay, frames are judged by it, answers are not held up', async () => {
+  const offset = join(home.directory, 'offset');
+  const gateway = await start({
+    NODE_OPTIONS: `--require=${join(__dirname, '../support/settableClock.js')}`,
+    TEST_CLOCK_OFFSET: offset,
+  });
+  const [terminal, other] = [await operator.provision(), await operator.provision()];
+  const session = await logIn(gateway, terminal);
+  for (const hours of [1, 0, -1, 0]) {
+    writeFileSync(offset, String(hours * HOUR_MS));
+    gateway.child.kill('SIGUSR2');
+    const expected = hours === 0 ? RESULT.OK : RESULT.CLOCK_SKEW;
+    await eventually('the set clock', async () => (await beat(session, terminal)) === expected || undefined);
+    // Longer than the gateway takes to look for connections that are overdue.
+    await new Promise((resolve) => setTimeout(resolve, 600));
+    const raw = await dial(gateway);
+    expect((await raw.ask(login(other, { sequence: ++sequence }))).result).toBe(expected);
+    const guess = login(other, { sequence: ++sequence, password: Buffer.from('guess') });
+    expect((await raw.ask(guess)).result).toBe(RESULT.AUTH_FAILED);
+    expect([session.closed, raw.closed]).toEqual([false, false]);
+  }
+  expect(gateway.log.filter((line) => line['event.action'] === 'connection-refused')).toEqual([]);
+});

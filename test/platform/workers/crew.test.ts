@@ -1,0 +1,80 @@
+/** A worker that no process comes of: the machine has no room for one just then. */
+import cluster from 'node:cluster';
+import { EventEmitter } from 'node:events';
+import { Registry } from 'prom-client';
+import type { LogAction, LogFacts } from '../../../src/platform/ops/log';
+import type { Site } from '../../../src/platform/site';
+import { Crew } from '../../../src/platform/workers/crew';
+
+class FakeWorker extends EventEmitter {
+  readonly process: { pid: number | undefined; kill: () => void };
+  constructor(
+    readonly id: number,
+    pid: number | undefined,
+  ) {
+    super();
+    this.process = { pid, kill: () => undefined };
+  }
+  isConnected = () => true;
+  send = () => true;
+}
+
+const OPEN = { listen: '127.0.0.1:1', tlsListen: undefined };
+const actions: LogAction[] = [];
+const lost = { inc: jest.fn() };
+let forked: FakeWorker[];
+let pids: (number | undefined)[];
+
+function crewOf(workers: number): Crew {
+  const site = {
+    settings: { workers, drain: 0, databaseTimeout: 1 },
+    metrics: { registry: new Registry(), workersLost: lost },
+    store: { bury: jest.fn() },
+    log: { event: (action: LogAction, _facts: LogFacts) => void actions.push(action) },
+  } as unknown as Site;
+  return new Crew({ site, databaseUrl: '', relay: () => undefined, texted: () => undefined });
+}
+
+beforeEach(() => {
+  jest.useFakeTimers({ doNotFake: ['nextTick'] });
+  actions.length = 0;
+  forked = [];
+  jest.spyOn(cluster, 'setupPrimary').mockReturnValue();
+  jest.spyOn(cluster, 'fork').mockImplementation(() => {
+    const worker = new FakeWorker(forked.length + 1, pids.shift());
+    forked.push(worker);
+    if (worker.process.pid === undefined)
+      process.nextTick(() =>
+        worker.emit('error', Object.assign(new Error('spawn EMFILE'), { code: 'EMFILE' })),
+      );
+    else process.nextTick(() => worker.emit('message', { kind: 'ready', open: OPEN, room: 10, instance: 1 }));
+    return worker as never;
+  });
+});
+afterEach(() => {
+  jest.useRealTimers();
+  jest.restoreAllMocks();
+});
+
+test('one that cannot be spawned in the place of a lost one is tried again, after a pause', async () => {
+  pids = [11, undefined, undefined, 12];
+  const crew = crewOf(1);
+  await crew.open();
+  expect(crew.size).toBe(1);
+  forked[0]!.emit('exit', null, 'SIGKILL');
+  await jest.advanceTimersByTimeAsync(1_000);
+  expect([forked.length, crew.size]).toEqual([2, 0]);
+  await jest.advanceTimersByTimeAsync(999);
+  expect(forked).toHaveLength(2);
+  await jest.advanceTimersByTimeAsync(1_001);
+  expect([forked.length, crew.size]).toEqual([4, 1]);
+  expect(actions).toEqual(['worker-lost', 'worker-lost', 'worker-lost', 'worker-started']);
+  crew.close();
+});
+
+test('one that cannot be spawned at the start is why the gateway does not start', async () => {
+  pids = [11, undefined];
+  const crew = crewOf(2);
+  await expect(crew.open()).rejects.toThrow('spawn EMFILE');
+  crew.close();
+});
