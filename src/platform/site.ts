@@ -72,14 +72,19 @@ function poolSize(duties: Duties, workers: number): number {
   return duties.office ? WHOLE_POOL : Math.max(LEAST_POOL, Math.ceil(SHARED_POOL / workers));
 }
 
-/** Keys that are added to the file are used without a restart. @returns a function that ends it */
-export function followKeys({ keys, log, settings }: Site): () => void {
+/**
+ * Keys that are added to the file are used without a restart.
+ *
+ * @param onRead of several processes one says it for all
+ * @returns a function that ends it
+ */
+export function followKeys({ keys, log, settings }: Site, onRead: () => void): () => void {
   return followFile(
     settings.keyFile,
     readKeyFile,
     (read) => {
       keys.replace(read);
-      log.event('keys-changed', { message: 'the key file was read again', outcome: 'success' });
+      onRead();
     },
     (error) =>
       log.event('keys-changed', {
