@@ -1,11 +1,26 @@
 -- Many terminals from a CSV with a header line; all of them, or none.
 --
---   psql "$(npx m2m db-url)" -v ON_ERROR_STOP=1 -f scripts/provisioning/import-csv.sql < terminals.csv
+--   psql "$(npx m2m db-url)" -f scripts/provisioning/import-csv.sql < terminals.csv
 --
 -- Columns in the order of the \copy line below; secrets as plain text (a backslash doubled) or \x and hexadecimal
 -- digits; empty fields are NULL. Each row that comes back is a line that is bad: line 1 is the first behind the
--- header, and nothing was taken. Give import_terminals(false) to take the good lines only.
+-- header. Then nothing was taken, and psql ends with exit status 3. With -v all_or_nothing=false the good lines are
+-- taken all the same.
+\set ON_ERROR_STOP on
+\set VERBOSITY terse
+\if :{?all_or_nothing}
+\else
+  \set all_or_nothing true
+\endif
 BEGIN;
 \copy m2m.terminal_import (serial, imei, imsi, uplink_password, downlink_password, base_key, msisdn, least_login, label) FROM pstdin WITH (FORMAT csv, HEADER)
-SELECT * FROM m2m.import_terminals();
+SELECT * FROM m2m.import_terminals(:all_or_nothing);
+SELECT :ROW_COUNT > 0 AS bad, NOT :all_or_nothing AS some \gset
+\if :bad
+  \if :some
+    COMMIT;
+    DO $$ BEGIN RAISE EXCEPTION 'the lines above are bad and were not taken; all others were'; END $$;
+  \endif
+  DO $$ BEGIN RAISE EXCEPTION 'the lines above are bad; nothing was taken'; END $$;
+\endif
 COMMIT;

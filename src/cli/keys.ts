@@ -1,11 +1,11 @@
 /** `m2m keys`: the gateway's own keys. */
 import { existsSync } from 'node:fs';
+import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import { keyRing } from '../crypto/sealing';
 import {
   addKeys,
   KEY_KINDS,
-  KeyFileError,
   makeKeyFile,
   readKeyFile,
   readKeyInfo,
@@ -23,7 +23,7 @@ import {
 import { failed, usage } from './errors';
 import { withDatabase, type OwnConnection } from './keyDatabase';
 import { ProgressBar } from './progress';
-import { checkedSettings } from './serveParts';
+import { checkedSettings, misfit, usingKeyFile as using } from './serveParts';
 
 /** Milliseconds after which every gateway that holds a new key uses it. */
 const SWITCHED_WITHIN = 3_000;
@@ -50,18 +50,10 @@ function say(line: string): void {
   process.stdout.write(`${line}\n`);
 }
 
-/** A key file that cannot be used is a wrong setting. */
-function using<T>(work: () => T): T {
-  try {
-    return work();
-  } catch (error) {
-    throw error instanceof KeyFileError ? usage(error.message) : error;
-  }
-}
-
 async function init(): Promise<void> {
   const settings = checkedSettings();
-  if (existsSync(settings.keyFile)) throw failed(`${settings.keyFile} is there already`);
+  if (existsSync(settings.keyFile))
+    throw failed(`M2M_KEY_FILE: ${resolve(settings.keyFile)} is there already`);
   await withDatabase(settings, async (database) => {
     const { rows } = await database.query({ text: `SELECT encode(key_id, 'hex') FROM m2m.sealing_key` });
     if (rows.length === 0) return using(() => makeKeyFile(settings.keyFile));
@@ -70,7 +62,7 @@ async function init(): Promise<void> {
       `the database holds data sealed under key ${ids}: bring that key file back; a new one cannot open it`,
     );
   });
-  say(`keys made: ${settings.keyFile}. Back it up: losing it is losing the fleet.`);
+  say(`keys made: ${resolve(settings.keyFile)}. Back it up: losing it is losing the fleet.`);
 }
 
 async function list(): Promise<void> {
@@ -102,25 +94,58 @@ async function usesOf(database: OwnConnection): Promise<Record<KeyKind, Map<stri
 function rotate(only: KeyKind | undefined): void {
   const { keyFile } = checkedSettings();
   const added = using(() => addKeys(keyFile, only === undefined ? KEY_KINDS : [only]));
-  for (const { kind, id } of added) say(`new ${kind} key ${id}`);
-  say(
-    `Back ${keyFile} up, and bring it to every gateway: each reads it again by itself, and the new sealing key`,
-  );
-  say('is used once all of them hold it. Then run: m2m keys reseal');
+  const file = resolve(keyFile);
+  for (const { kind, id } of added) say(`new ${kind} key ${id} in ${file}, which keeps the old ones`);
+  const steps = [
+    `back up ${file}`,
+    'copy it to every other gateway of the database: each reads it again by itself within a second',
+    ...added.map(({ kind, id }) => NEXT_STEP[kind](id)),
+  ];
+  steps.forEach((step, n) => say(`${n + 1}. ${step}`));
 }
+
+const NEXT_STEP: Readonly<Record<KeyKind, (id: string) => string>> = {
+  sealing: (id) =>
+    `when every gateway's log says "values are sealed under key ${id} from now on": m2m keys reseal, which tells when the old key may go`,
+  packet: (id) =>
+    `packets are minted under ${id} from now on; the old key goes when m2m keys list shows no packet in use under it`,
+};
 
 async function check(): Promise<void> {
   const settings = checkedSettings();
   const ring = keyRing(using(() => readKeyFile(settings.keyFile)).sealing);
-  await withDatabase(settings, (database) => fits(database, ring));
-  say(`${settings.keyFile} fits the database`);
+  const file = resolve(settings.keyFile);
+  const [uses, where] = await withDatabase(settings, async (database) => {
+    await fits(database, ring, settings.keyFile);
+    return [await countByKey(database), await whereIs(database)] as const;
+  });
+  const lost = [...uses].filter(([id]) => !ring.byId.has(id));
+  for (const [id, count] of lost)
+    throw failed(
+      `M2M_KEY_FILE: ${file} holds no key ${id}, under which ${count} values of ${where} are sealed`,
+    );
+  say(`${file} fits ${where}`);
+  for (const id of ring.byId.keys()) say(`  key ${id}: ${uses.get(id) ?? 0} values sealed under it`);
 }
 
-async function fits(database: OwnConnection, ring: ReturnType<typeof keyRing>): Promise<void> {
+/** Which database it is, for people: without anything that a URL may hold besides. */
+async function whereIs(database: OwnConnection): Promise<string> {
+  const { rows } = await database.query({
+    text: `SELECT current_database(), host(inet_server_addr()), inet_server_port(), session_user::text`,
+  });
+  const [name, host, port, user] = rows[0] as [string, string | null, number | null, string];
+  return `database ${name} ${host === null ? 'on this machine' : `at ${host}:${port ?? ''}`}, as ${user}`;
+}
+
+async function fits(
+  database: OwnConnection,
+  ring: ReturnType<typeof keyRing>,
+  keyFile: string,
+): Promise<void> {
   try {
     await checkSealingKeys(database, ring);
   } catch (error) {
-    throw error instanceof KeysDoNotFit ? failed(error.message) : error;
+    throw error instanceof KeysDoNotFit ? failed(misfit(error, keyFile)) : error;
   }
 }
 
@@ -129,7 +154,7 @@ async function resealAll(): Promise<void> {
   const ring = keyRing(using(() => readKeyFile(settings.keyFile)).sealing);
   const info = using(() => readKeyInfo(settings.keyFile)).filter(({ kind }) => kind === 'sealing');
   await withDatabase(settings, async (database) => {
-    await fits(database, ring);
+    await fits(database, ring, settings.keyFile);
     await newestInUse(database, ring);
     const bar = new ProgressBar('sealing');
     const resealed = await reseal(database, ring, ({ done, of }) => bar.update(done, of));

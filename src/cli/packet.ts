@@ -10,7 +10,7 @@ import { KeyFileError, readKeyFile } from '../platform/keys/keyFile';
 import { failed, usage } from './errors';
 import { withDatabase, type OwnConnection } from './keyDatabase';
 import { ProgressBar } from './progress';
-import { checkedSettings } from './serveParts';
+import { checkedSettings, usingKeyFile } from './serveParts';
 import { hardwareIdValue } from './values';
 
 interface MintOptions {
@@ -23,6 +23,12 @@ interface Order {
   readonly serial: string;
   /** 1 to 64 bytes. */
   readonly hardwareId: Buffer;
+}
+
+/** One of a file. */
+interface Line extends Order {
+  /** Its place, for people: file and line. */
+  readonly at: string;
 }
 
 export function register(program: Command): void {
@@ -47,54 +53,67 @@ export function register(program: Command): void {
 
 async function mint(serial: string | undefined, options: MintOptions): Promise<void> {
   const settings = checkedSettings();
-  const orders = ordersOf(serial, options);
+  const order = orderOf(serial, options);
+  const lines = options.csv === undefined ? [] : readLines(options.csv);
   const key = packetKey(settings.keyFile);
   await withDatabase(settings, async (database) => {
-    if (options.csv !== undefined) return mintAll(database, key, orders, options.out);
-    for (const order of orders) process.stdout.write(`${await mintOne(database, key, order)}\n`);
+    if (order === undefined) return mintAll(database, key, lines, options.out);
+    process.stdout.write(`${await mintOne(database, key, order)}\n`);
   });
 }
 
-function ordersOf(serial: string | undefined, { hardwareId, csv, out }: MintOptions): Order[] {
+/** Undefined: the terminals are named by --csv. */
+function orderOf(serial: string | undefined, { hardwareId, csv, out }: MintOptions): Order | undefined {
   if (csv !== undefined) {
     if (serial !== undefined || hardwareId !== undefined) throw usage('--csv names the terminals itself');
-    return readOrders(csv);
+    return undefined;
   }
   if (out !== undefined) throw usage('--out goes with --csv');
   if (serial === undefined) throw usage('a serial number is needed, or --csv');
   if (hardwareId === undefined) throw usage('--hardware-id is needed');
-  return [{ serial, hardwareId }];
+  return { serial, hardwareId };
 }
 
 function packetKey(keyFile: string): SealingKey {
-  try {
+  return usingKeyFile(() => {
     const key = readKeyFile(keyFile).packet.at(-1);
-    if (key === undefined) throw new KeyFileError(`key file ${keyFile}: no packet key`);
+    if (key === undefined) throw new KeyFileError(keyFile, 'no packet key');
     return key;
-  } catch (error) {
-    throw error instanceof KeyFileError ? usage(error.message) : error;
-  }
+  });
 }
 
 /** Throws where a line cannot be used, before anything is minted. */
-function readOrders(file: string): Order[] {
-  const rows = readCsv(file);
-  return rows.map(({ record, line }) => {
+function readLines(file: string): Line[] {
+  const seen = new Map<string, number>();
+  return readCsv(file).map(({ record, line }) => {
     const { serial, hardware_id: id } = record;
+    const at = `${file}, line ${line}`;
     try {
-      if (!serial || !id) throw new Error('serial or hardware_id is missing');
+      if (!serial) throw new Error('serial is missing');
+      if (!id) throw new Error('hardware_id is missing');
       serialBytes(serial);
-      return { serial, hardwareId: hardwareIdValue(id) };
+      const first = seen.get(serial);
+      if (first !== undefined) throw new Error(`serial ${serial} stands in line ${first} already`);
+      seen.set(serial, line);
+      return { serial, hardwareId: hardwareIdValue(id), at };
     } catch (error) {
-      throw failed(`${file}, line ${line}: ${(error as Error).message}`);
+      throw failed(`${at}: ${(error as Error).message}`);
     }
   });
+}
+
+const COLUMNS = ['serial', 'hardware_id'];
+
+function header(names: string[]): string[] {
+  const missing = COLUMNS.find((name) => !names.includes(name));
+  if (missing !== undefined) throw new Error(`line 1 has no column ${missing}: it must be ${COLUMNS.join()}`);
+  return names;
 }
 
 function readCsv(file: string): { record: Record<string, string>; line: number }[] {
   try {
     const parsed = parse(readFileSync(file, 'utf8'), {
-      columns: true,
+      columns: header,
       bom: true,
       info: true,
       skip_empty_lines: true,
@@ -132,17 +151,20 @@ async function mintOne(
 async function mintAll(
   database: OwnConnection,
   key: SealingKey,
-  orders: readonly Order[],
+  lines: readonly Line[],
   out: string | undefined,
 ): Promise<void> {
   const done = out === undefined ? new Set<string>() : linesDone(out);
   const file = out === undefined ? undefined : openSync(out, 'a', 0o600);
   const bar = new ProgressBar('minting');
   try {
-    for (const [i, order] of orders.entries()) {
-      bar.update(i, orders.length);
+    for (const [i, order] of lines.entries()) {
+      bar.update(i, lines.length);
       if (done.has(order.serial)) continue;
-      const line = `${order.serial},${await mintOne(database, key, order)}\n`;
+      const packet = await mintOne(database, key, order).catch((error: unknown) => {
+        throw failed(`${order.at}: ${(error as Error).message}`);
+      });
+      const line = `${order.serial},${packet}\n`;
       if (file === undefined) process.stdout.write(line);
       else writeDurably(file, line);
     }
@@ -150,8 +172,8 @@ async function mintAll(
     bar.end();
     if (file !== undefined) closeSync(file);
   }
-  const minted = orders.filter(({ serial }) => !done.has(serial)).length;
-  process.stderr.write(`m2m: ${minted} packets minted, ${orders.length - minted} were there already\n`);
+  const minted = lines.filter(({ serial }) => !done.has(serial)).length;
+  process.stderr.write(`m2m: ${minted} packets minted, ${lines.length - minted} were there already\n`);
 }
 
 function writeDurably(file: number, line: string): void {

@@ -3,9 +3,9 @@ import type { Command } from 'commander';
 import { parse } from 'csv-parse';
 import { keyRing, seal, type KeyRing, type SealedColumn } from '../crypto/sealing';
 import { serialBytes } from '../protocol/header';
-import { KeyFileError, readKeyFile } from '../platform/keys/keyFile';
-import { failed, usage } from './errors';
-import { checkedSettings } from './serveParts';
+import { readKeyFile } from '../platform/keys/keyFile';
+import { failed } from './errors';
+import { checkedSettings, usingKeyFile } from './serveParts';
 import { baseKeyValue, passwordValue } from './values';
 
 /** The arguments of provision_terminal; those marked must stand in every line. */
@@ -57,11 +57,7 @@ interface Read {
 }
 
 function ringOf(keyFile: string): KeyRing {
-  try {
-    return keyRing(readKeyFile(keyFile).sealing);
-  } catch (error) {
-    throw error instanceof KeyFileError ? usage(error.message) : error;
-  }
+  return usingKeyFile(() => keyRing(readKeyFile(keyFile).sealing));
 }
 
 function header(names: string[]): string[] {

@@ -4,6 +4,7 @@ import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import { unknownSettings, type Settings } from '../platform/config/settings';
 import { startGateway, type Running } from '../platform/gateway';
+import { KeysDoNotFit } from '../platform/store/sealingKeys';
 import { outliveOutput } from './closedOutput';
 import { openDatabase } from './database';
 import { failed } from './errors';
@@ -11,6 +12,7 @@ import {
   checkedSettings,
   endSignal,
   gatewayKeys,
+  newKeys,
   openLog,
   opsTokens,
   say,
@@ -34,13 +36,16 @@ async function serve(): Promise<void> {
   for (const name of unknownSettings(process.env)) say(`${name} is not a setting of this release: ignored`);
   if (settings.proxyProtocol === 'off' && settings.proxyTrusted.length > 0)
     say('M2M_PROXY_TRUSTED is ignored while M2M_PROXY_PROTOCOL is off');
-  const keys = await gatewayKeys(settings);
   const tokens = opsTokens(settings);
   const certificate = tlsCertificate(settings);
+  const keysThere = gatewayKeys(settings);
   const { log, sink, dropped } = await openLog(settings);
   const ending = endSignal();
   const database = await openDatabase(settings, (why) => say(`the embedded PostgreSQL: ${why}`));
   try {
+    // Made last: a start that comes to nothing must not leave keys that would look like those of the database.
+    const { keys, undo } =
+      keysThere === undefined ? newKeys(settings) : { keys: keysThere, undo: () => false };
     const running = await startGateway({
       settings,
       databaseUrl: database.url,
@@ -51,6 +56,7 @@ async function serve(): Promise<void> {
       relay: (lines) => sink.relay(lines),
       droppedLogLines: dropped,
     }).catch((error: unknown) => {
+      if (error instanceof KeysDoNotFit) undo();
       throw failed(startFailure(error, settings));
     });
     introduce(running, settings);

@@ -1,6 +1,6 @@
 /** What `m2m serve` needs before it starts: settings, keys, tokens, the certificate, the log. */
-import { access, mkdir } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { existsSync, mkdirSync, unlinkSync } from 'node:fs';
+import { dirname, resolve } from 'node:path';
 import { readSettings, SettingError, type Settings } from '../platform/config/settings';
 import { KeyFileError, makeKeyFile, readKeyFile, type GatewayKeys } from '../platform/keys/keyFile';
 import { CertificateError } from '../platform/listener/certificate';
@@ -9,6 +9,7 @@ import { createLog, type Log } from '../platform/ops/log';
 import { LogFile, type LogFileOptions } from '../platform/ops/logFile';
 import { LogSink } from '../platform/ops/logSink';
 import { readTokenFile, TokenFileError } from '../platform/ops/tokenFile';
+import { KeysDoNotFit } from '../platform/store/sealingKeys';
 import { usage } from './errors';
 
 /** Wrong settings and keys end the command with 2 before anything is started. */
@@ -47,20 +48,27 @@ export async function openLog(settings: Settings): Promise<OpenLog> {
   return { log, sink, dropped: () => sink.dropped + (file?.dropped ?? 0) };
 }
 
-export async function gatewayKeys(settings: Settings): Promise<GatewayKeys> {
+/** A key file that cannot be used is a wrong setting. */
+export function usingKeyFile<T>(work: () => T): T {
   try {
-    if (settings.ownKeyFile) {
-      await mkdir(dirname(settings.keyFile), { recursive: true, mode: 0o700 });
-      const there = await access(settings.keyFile).then(
-        () => true,
-        () => false,
-      );
-      if (!there) makeKeyFile(settings.keyFile);
-    }
-    return readKeyFile(settings.keyFile);
+    return work();
   } catch (error) {
     throw error instanceof KeyFileError ? usage(error.message) : error;
   }
+}
+
+/** Undefined: the default key file is not there, and is to be made. */
+export function gatewayKeys({ keyFile, ownKeyFile }: Settings): GatewayKeys | undefined {
+  return ownKeyFile && !existsSync(keyFile) ? undefined : usingKeyFile(() => readKeyFile(keyFile));
+}
+
+/** @returns the keys, and what takes the file away again where it was made by this very call */
+export function newKeys({ keyFile }: Settings): { keys: GatewayKeys; undo: () => void } {
+  return usingKeyFile(() => {
+    mkdirSync(dirname(keyFile), { recursive: true, mode: 0o700 });
+    const made = makeKeyFile(keyFile);
+    return { keys: readKeyFile(keyFile), undo: () => made && unlinkSync(keyFile) };
+  });
 }
 
 async function logFile(
@@ -125,6 +133,7 @@ export function endSignal(): Promise<void> {
 
 /** Why a gateway did not start, for people. */
 export function startFailure(error: unknown, settings: Settings): string {
+  if (error instanceof KeysDoNotFit) return misfit(error, settings.keyFile);
   const { code, syscall, port } = error as NodeJS.ErrnoException & { port?: number };
   if (syscall !== 'listen' && code !== 'EADDRINUSE')
     return error instanceof Error ? error.message : String(error);
@@ -135,6 +144,10 @@ export function startFailure(error: unknown, settings: Settings): string {
   const why =
     code === 'EADDRINUSE' ? 'is in use by another process' : `cannot be listened on (${code ?? 'unknown'})`;
   return `${variable}: ${host}:${wanted} ${why}`;
+}
+
+export function misfit(error: KeysDoNotFit, keyFile: string): string {
+  return `M2M_KEY_FILE: ${resolve(keyFile)}: ${error.message}`;
 }
 
 export function say(line: string): void {

@@ -2,7 +2,15 @@
 import cluster from 'node:cluster';
 import { startWorker, type Channel } from '../platform/workers/worker';
 import type { FromPrimary } from '../platform/workers/messages';
-import { checkedSettings, endSignal, gatewayKeys, openLog, startFailure, tlsCertificate } from './serveParts';
+import { readKeyFile } from '../platform/keys/keyFile';
+import {
+  checkedSettings,
+  endSignal,
+  openLog,
+  startFailure,
+  tlsCertificate,
+  usingKeyFile,
+} from './serveParts';
 
 export async function serveAsWorker(): Promise<void> {
   const settings = checkedSettings();
@@ -13,7 +21,7 @@ export async function serveAsWorker(): Promise<void> {
     {
       settings,
       databaseUrl: settings.databaseUrl ?? '',
-      keys: await gatewayKeys(settings),
+      keys: usingKeyFile(() => readKeyFile(settings.keyFile)),
       certificate: tlsCertificate(settings),
       log,
       droppedLogLines: dropped,

@@ -94,7 +94,9 @@ class Gateway {
       const open = await this.doors.open();
       await store.listening(open.listen);
       this.office.start();
-      this.unfollow = followKeys(this.site);
+      this.unfollow = followKeys(this.site, () =>
+        log.event('keys-changed', { message: 'the key file was read again', outcome: 'success' }),
+      );
       log.event('gateway-started', { message: this.greeting(open), ...open, opsListen });
       return { ...open, opsListen, stop: () => this.stop() };
     } catch (error) {

@@ -80,8 +80,13 @@ function poolSize(duties: Duties, workers: number): number {
   return duties.office ? WHOLE_POOL : Math.max(LEAST_POOL, Math.ceil(SHARED_POOL / workers));
 }
 
-/** Keys that are added to the file are used without a restart. @returns a function that ends it */
-export function followKeys({ keys, log, settings, store }: Site): () => void {
+/**
+ * Keys that are added to the file are used without a restart.
+ *
+ * @param onRead of several processes one says it for all
+ * @returns a function that ends it
+ */
+export function followKeys({ keys, log, settings, store }: Site, onRead: () => void): () => void {
   return followFile(
     settings.keyFile,
     readKeyFile,
@@ -89,7 +94,7 @@ export function followKeys({ keys, log, settings, store }: Site): () => void {
       keys.replace(read);
       // Whose secrets did not open was nobody until now.
       store.strangers.clear();
-      log.event('keys-changed', { message: 'the key file was read again', outcome: 'success' });
+      onRead();
     },
     (error) =>
       log.event('keys-changed', {

@@ -123,8 +123,15 @@ test('a gateway that is away ends it with 1', async () => {
   expect([ended.code, ended.err]).toEqual([1, 'm2m: cannot connect to 127.0.0.1:1: ECONNREFUSED\n']);
 });
 
+test('a wrong setting for the gateway that it starts ends it with 2', async () => {
+  const ended = await m2m(['bench', '--logins', '1'], undefined, { ...process.env, M2M_WORKERS: '-1' });
+  expect([ended.code, ended.err]).toEqual([2, expect.stringContaining('M2M_WORKERS holds')]);
+});
+
 test.each([
   [['--connect', '127.0.0.1:1'], '--connect needs --database-url'],
+  [['--connect', '127.0.0.1:1', '--database-url', 'mysql://x/y'], '--database-url holds something else'],
+  [['--database-url', 'postgresql://x/y'], '--database-url is for --connect'],
   [['--loop', 'open'], '--loop open needs --rate'],
   [
     ['--loop', 'open', '--rate', '1000', '--terminals', '10'],

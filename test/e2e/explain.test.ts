@@ -130,7 +130,7 @@ test.each<[string, RegExp, (terminal: Terminal) => Promise<unknown>]>([
   ],
   [
     'a clock off by how much',
-    /^clock-off.*off by -4\d{3}s/,
+    /^clock-off.*its clock was 4\d{3}s behind/,
     (terminal) => attempt(terminal, { at: now() - 4000 }),
   ],
   [
@@ -148,6 +148,16 @@ test.each<[string, RegExp, (terminal: Terminal) => Promise<unknown>]>([
     async (terminal) => {
       await operator.sql(`SELECT m2m.set_least_login($1, 'hmac')`, [terminal.serial]);
       await attempt(terminal, { suite: SUITE.MD5 });
+    },
+  ],
+  [
+    'a suite below the least_login of then, which is another one now',
+    /^below-least-login.*came by md5, least_login was hmac; least_login is mutual now/,
+    async (terminal) => {
+      await operator.sql(`SELECT m2m.set_least_login($1, 'hmac')`, [terminal.serial]);
+      await attempt(terminal, { suite: SUITE.MD5 });
+      await explained(terminal.serial, /least_login is hmac;/);
+      await operator.sql(`SELECT m2m.set_least_login($1, 'mutual')`, [terminal.serial]);
     },
   ],
   [

@@ -112,7 +112,13 @@ test('a new sealing key is used once every gateway holds it; reseal frees the ol
   content.sealing = content.sealing.filter(({ id }) => id !== old);
   for (const file of [home.keyFile, otherKeyFile])
     writeFileSync(file, JSON.stringify(content), { mode: 0o600 });
-  expect(await keys(['check'])).toMatchObject({ code: 0 });
+  const checked = await keys(['check']);
+  expect([checked.code, checked.err]).toEqual([0, '']);
+  const [fit, use] = checked.out.split('\n');
+  const name = /\/(test_\w+)/.exec(database.url)![1]!;
+  expect(fit).toContain(`${home.keyFile} fits database ${name} `);
+  // Two secrets and a base key of each terminal, its session key, and replaced values none.
+  expect(use).toBe(`  key ${fresh!}: 12 values sealed under it`);
   expect(await loggedIn(one, before)).toBe(RESULT.OK);
 });
 
@@ -156,8 +162,17 @@ test('a production line: one packet a line, and a second run mints only what is 
   });
   expect(readFileSync(out, 'utf8').startsWith(first)).toBe(true);
   expect(readFileSync(out, 'utf8').trimEnd().split('\n')).toHaveLength(3);
-  writeFileSync(csv, 'serial,hardware_id\nT-1\n');
-  expect(await mint()).toMatchObject({ code: 1, err: expect.stringContaining('line') as string });
+  const keyless = await operator.provision({ baseKeySize: null });
+  for (const [content, says] of [
+    ['serial,hardware_id\nT-1\n', /line\.csv: .* on line 2/],
+    ['serial,chip\nT-1,x\n', /line\.csv: line 1 has no column hardware_id/],
+    ['serial,hardware_id\nT-1,a\nT-1,b\n', /line\.csv, line 3: serial T-1 stands in line 2 already/],
+    ['serial,hardware_id\n\nT-1,a\n', /line\.csv, line 3: serial: T-1 is not provisioned/],
+    [`serial,hardware_id\n${keyless.serial},a\n`, /line\.csv, line 2: serial: \S+ has no base key/],
+  ] as const) {
+    writeFileSync(csv, content);
+    expect(await mint()).toMatchObject({ code: 1, err: expect.stringMatching(says) as string });
+  }
 });
 
 test('wrong usage is exit 2', async () => {

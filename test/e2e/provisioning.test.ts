@@ -5,7 +5,7 @@ import { createDatabase, type TestDatabase } from '../support/database';
 import { startGateway, testHome, type GatewayProcess, type TestHome } from '../support/gateway';
 import { newTerminal, Operator } from '../support/operator';
 import { login, RESULT, type Terminal } from '../support/oracle';
-import { describeWithPsql, psql } from '../support/psql';
+import { describeWithPsql, psql, psqlEnd } from '../support/psql';
 import { RawTerminal } from '../support/socket';
 
 const ROOT = join(__dirname, '..', '..');
@@ -63,12 +63,27 @@ describeWithPsql('the scripts', () => {
     );
     const header = 'serial,imei,imsi,uplink_password,downlink_password,base_key,msisdn,least_login,label';
     const bad = [header, lines[0], lines[1]!.replace('md5', 'md4')].join('\n');
-    expect(psql(database.url, script('import-csv.sql'), `${bad}\n`)).toMatch(
-      /^2\|least_login\|'md4' is no login/,
-    );
+    const refused = psqlEnd(database.url, script('import-csv.sql'), `${bad}\n`);
+    expect(refused.status).toBe(3);
+    expect(refused.stdout).toMatch(/^2\|least_login\|'md4' is no login/);
+    expect(refused.stderr).toMatch(/nothing was taken/);
     expect(await tryLogin(terminals[0]!)).toBe(RESULT.AUTH_FAILED);
     expect(psql(database.url, script('import-csv.sql'), `${[header, ...lines].join('\n')}\n`)).toBe('');
     for (const terminal of terminals) expect(await tryLogin(terminal)).toBe(RESULT.OK);
+  });
+
+  test('a CSV: the good lines alone', async () => {
+    const { serial, imei, imsi, uplinkPassword, downlinkPassword } = newTerminal();
+    const good = `${serial},${imei},${imsi},${hex(uplinkPassword)},${hex(downlinkPassword)},,,,`;
+    const args = [...script('import-csv.sql'), ...set({ all_or_nothing: 'false' })];
+    const run = (line: string) => psqlEnd(database.url, args, `serial\n${good}\n${line}`);
+    const some = run(`${serial}x,1,2,a,b,,,,\n`);
+    expect([some.status, some.stderr]).toEqual([3, expect.stringMatching(/were not taken; all others were/)]);
+    expect(some.stdout).toMatch(/^2\|imei\|/);
+    const kept = () => operator.sql('SELECT FROM m2m.terminal_status WHERE serial LIKE $1', [`${serial}%`]);
+    expect(await kept()).toHaveLength(1);
+    expect(run('')).toMatchObject({ status: 0, stdout: '' });
+    expect(await operator.sql('SELECT FROM m2m.terminal_import')).toEqual([]);
   });
 
   test('SIMs change places', async () => {

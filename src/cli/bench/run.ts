@@ -3,6 +3,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { lookup } from 'node:dns/promises';
 import { connect } from 'node:net';
 import { join } from 'node:path';
+import { Client } from 'pg';
 import type { Target } from '../../terminal/load/link';
 import { LOGINS_A_WINDOW } from '../../terminal/load/plan';
 import { CURVE_STEP, merge, pack } from '../../terminal/load/tally';
@@ -21,9 +22,9 @@ const GATEWAY_FILES = 400;
 
 /** Runs until it is done or a signal comes; what was staged is gone afterwards, however it ended. */
 export async function runBench(plan: BenchPlan): Promise<void> {
-  const databaseUrl = plan.databaseUrl ?? process.env['DATABASE_URL'];
-  if (plan.connect !== undefined && databaseUrl === undefined)
-    throw usage('--connect needs --database-url (or DATABASE_URL): the terminals are provisioned there');
+  if (plan.connect === undefined && plan.databaseUrl !== undefined)
+    throw usage('--database-url is for --connect: without it the database is one of its own');
+  const databaseUrl = plan.connect === undefined ? undefined : databaseUrlOf(plan);
   checkOpenFiles(connectionsOf(plan), plan.connect === undefined ? GATEWAY_FILES : 0);
   const stop = new AbortController();
   const onSignal = (): void => stop.abort(failed('stopped by a signal'));
@@ -40,6 +41,25 @@ export async function runBench(plan: BenchPlan): Promise<void> {
   } finally {
     await stage?.remove();
     process.off('SIGINT', onSignal).off('SIGTERM', onSignal).off('SIGHUP', onSignal);
+  }
+}
+
+/** Where --connect leads. What is no URL is not shown: it may hold a password. */
+function databaseUrlOf(plan: BenchPlan): string {
+  const url = plan.databaseUrl ?? process.env['DATABASE_URL'];
+  if (url === undefined)
+    throw usage('--connect needs --database-url (or DATABASE_URL): the terminals are provisioned there');
+  if (/^postgres(ql)?:\/\/\S+$/.test(url) && isUsable(url)) return url;
+  const name = plan.databaseUrl === undefined ? 'DATABASE_URL' : '--database-url';
+  throw usage(`${name} holds something else than postgresql://user:password@host:port/database`);
+}
+
+function isUsable(url: string): boolean {
+  try {
+    // Not WHATWG's: one with a socket's folder in place of a host is good.
+    return new Client({ connectionString: url }).database !== undefined;
+  } catch {
+    return false;
   }
 }
 

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { embeddedUrl } from '../../platform/store/embedded';
-import { failed } from '../errors';
+import { failed, usage } from '../errors';
 
 const MAIN = join(__dirname, '..', 'main.js');
 const START_PATIENCE = 300_000;
@@ -93,7 +93,8 @@ async function listening(
     await sleep(50);
   }
   const last = said.trim().split('\n').at(-1) ?? '';
-  throw failed(`the gateway did not start: ${last || 'it says nothing'}`);
+  const why = `the gateway did not start: ${last.replace(/^m2m: /, '') || 'it says nothing'}`;
+  throw child.exitCode === 2 ? usage(why) : failed(why);
 }
 
 function startLine(text: string): { host: string; port: number } | undefined {

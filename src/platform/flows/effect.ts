@@ -6,7 +6,8 @@ export type Effect =
   | { readonly kind: 'none' }
   /** The session stands; from now on it is judged by this record. `notice`: the platform wishes these targets anew. */
   | { readonly kind: 'refresh'; readonly record: TerminalRecord; readonly notice: number }
-  | { readonly kind: 'end'; readonly reason: DisconnectReason };
+  /** `reason`: what the terminal is told. `cause`: what operators are told. */
+  | { readonly kind: 'end'; readonly reason: DisconnectReason; readonly cause: string };
 
 /** Why SQL ended a session, as the session row says it, to what the terminal is told. */
 const ENDED: Readonly<Record<string, DisconnectReason>> = {
@@ -21,7 +22,7 @@ const ENDED: Readonly<Record<string, DisconnectReason>> = {
 /** @param view the terminal as the database has it now; undefined: it cannot be read any more */
 export function effectOn(session: Session, view: TerminalView | undefined): Effect {
   const row = view?.row;
-  if (view === undefined || row === undefined) return { kind: 'end', reason: 'identity-changed' };
+  if (view === undefined || row === undefined) return ending('identity-changed');
   if (row.sessionId === session.id) {
     const { record } = view;
     // The session's own commits may be ahead of what was read.
@@ -29,7 +30,13 @@ export function effectOn(session: Session, view: TerminalView | undefined): Effe
     const { wished } = record.changes;
     return { kind: 'refresh', record, notice: wished === session.terminal.changes.wished ? 0 : wished };
   }
-  if (row.sessionId !== undefined) return { kind: 'end', reason: 'superseded' };
+  if (row.sessionId !== undefined) return ending('superseded');
   if (row.endReason === 'logout' && session.wmmp?.leaving === true) return { kind: 'none' };
-  return { kind: 'end', reason: ENDED[row.endReason ?? ''] ?? 'expired' };
+  const reason = ENDED[row.endReason ?? ''] ?? 'expired';
+  // The protocol has no word for it.
+  return ending(reason, row.endReason === 'disconnected' ? row.endReason : reason);
+}
+
+function ending(reason: DisconnectReason, cause: string = reason): Effect {
+  return { kind: 'end', reason, cause };
 }

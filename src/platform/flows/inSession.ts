@@ -15,7 +15,7 @@ import type {
 } from '../model';
 import { grantedKey, provenTargets, settle, usableInConfirm, usableInLogin } from './credentials';
 import { judgeReplay, replayCutoff, REQUESTS_KEPT, roomAfter } from './replay';
-import { isTimely, provenBaseKey, verifyDigest, type Authentic } from './verify';
+import { clockDetail, isTimely, provenBaseKey, verifyDigest, type Authentic } from './verify';
 
 /** A session for which something is decided, and the record that it is judged by. */
 export interface SessionCase {
@@ -44,8 +44,7 @@ export function authenticate(message: Message, session: Session, around: Surroun
   if (message.header.suite !== signer.suite) return { result: 'AUTH_FAILED', detail: 'other-suite' };
   if (authentic === undefined) return { result: 'AUTH_FAILED', detail: 'wrong-digest' };
   if (!isTimely(authentic, around.now, around.timestampWindow)) {
-    const off = authentic.timestamp - Math.floor(around.now / 1000);
-    return { result: 'CLOCK_SKEW', signer, detail: `clock-off-by-${off}s` };
+    return { result: 'CLOCK_SKEW', signer, detail: clockDetail(authentic.timestamp, around.now) };
   }
   if (!isAbove(message.header.sequence, session.lastSequence)) {
     return { result: 'REPLAY', signer, detail: 'sequence-not-rising' };

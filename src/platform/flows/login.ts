@@ -21,7 +21,7 @@ import { codeFlaw, packetFlaw } from './challenge';
 import { provenTargets, SETTLED, UNDER_PENDING, usableInLogin, type GrantedKey } from './credentials';
 import { dialectOf, type Dialect } from './dialect';
 import { judgeReplay, LOGINS_KEPT, replayCutoff, roomAfter } from './replay';
-import { isTimely, type Authentic, type ProvenKey } from './verify';
+import { clockDetail, isTimely, type Authentic, type ProvenKey } from './verify';
 
 export interface LoginGrant {
   readonly answer: Answer;
@@ -115,8 +115,7 @@ function statusActive(login: LoginCase): Answer | undefined {
 function clockTimely(login: LoginCase): Answer | undefined {
   const { now, timestampWindow } = login.around;
   if (isTimely(proven(login), now, timestampWindow)) return undefined;
-  const off = proven(login).timestamp - Math.floor(now / 1000);
-  return signed(login, 'CLOCK_SKEW', `clock-off-by-${off}s`);
+  return signed(login, 'CLOCK_SKEW', clockDetail(proven(login).timestamp, now));
 }
 
 function bindingHolds(login: LoginCase): Answer | undefined {

@@ -67,6 +67,12 @@ export function isTimely(authentic: Authentic, now: number, window: number): boo
   return !authentic.explicit || Math.abs(Math.floor(now / 1000) - authentic.timestamp) <= window;
 }
 
+/** Says by how much a terminal's clock is off, and to which side. */
+export function clockDetail(timestamp: number, now: number): string {
+  const off = timestamp - Math.floor(now / 1000);
+  return `clock-${off < 0 ? 'behind' : 'ahead'}-by-${Math.abs(off)}s`;
+}
+
 /**
  * The base key whose digest the message shows, or undefined: wrong, none stored, or of a size not served here.
  *

@@ -19,11 +19,17 @@ import {
   unlinkSync,
   writeSync,
 } from 'node:fs';
+import { resolve } from 'node:path';
 import { z } from 'zod';
 import type { SealingKey } from '../../crypto/sealing';
 
+/** Names the setting and the file, whose path may be relative to a folder that its reader does not know. */
 export class KeyFileError extends Error {
   override readonly name = 'KeyFileError';
+
+  constructor(path: string, problem: string) {
+    super(`M2M_KEY_FILE: key file ${resolve(path)}: ${problem}`);
+  }
 }
 
 export interface GatewayKeys {
@@ -83,24 +89,28 @@ function readContent(path: string): z.infer<typeof keyFile> {
   try {
     content = JSON.parse(text);
   } catch {
-    throw new KeyFileError(`key file ${path}: not JSON`);
+    throw new KeyFileError(path, 'not JSON');
   }
   const parsed = keyFile.safeParse(content);
   if (parsed.success) return parsed.data;
   const issue = parsed.error.issues[0];
-  throw new KeyFileError(
-    `key file ${path}: ${issue?.path.join('.') || 'content'}: ${issue?.message ?? 'invalid'}`,
-  );
+  throw new KeyFileError(path, `${issue?.path.join('.') || 'content'}: ${issue?.message ?? 'invalid'}`);
 }
 
-/** Makes a key file with new keys, mode 0600, unless one is there already: then that one stands. */
-export function makeKeyFile(path: string): void {
+/**
+ * Makes a key file with new keys, mode 0600, unless one is there already: then that one stands.
+ *
+ * @returns whether it was made
+ */
+export function makeKeyFile(path: string): boolean {
   const unfinished = writeUnfinished(path, { version: 1, sealing: [freshKey()], packet: [freshKey()] });
   try {
     // A link never replaces: of two that start at once, one makes the keys and both use them.
     linkSync(unfinished, path);
+    return true;
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false;
+    throw new KeyFileError(path, `cannot be made: ${codeOf(error)}`);
   } finally {
     unlinkSync(unfinished);
   }
@@ -109,7 +119,7 @@ export function makeKeyFile(path: string): void {
 /** @returns the path of a whole file beside the one to be made or replaced */
 function writeUnfinished(path: string, content: z.infer<typeof keyFile>): string {
   const unfinished = `${path}.${process.pid}.new`;
-  const file = openSync(unfinished, 'wx', 0o600);
+  const file = openNew(unfinished, path);
   try {
     fchmodSync(file, 0o600);
     writeSync(file, `${JSON.stringify(content, null, 2)}\n`);
@@ -120,17 +130,29 @@ function writeUnfinished(path: string, content: z.infer<typeof keyFile>): string
   return unfinished;
 }
 
+function openNew(unfinished: string, path: string): number {
+  try {
+    return openSync(unfinished, 'wx', 0o600);
+  } catch (error) {
+    throw new KeyFileError(path, `cannot be written: ${codeOf(error)}`);
+  }
+}
+
+function codeOf(error: unknown): string {
+  return (error as NodeJS.ErrnoException).code ?? String(error);
+}
+
 function readPrivate(path: string): string {
   try {
     const { mode } = statSync(path);
     if ((mode & 0o077) !== 0) {
       const octal = (mode & 0o777).toString(8).padStart(4, '0');
-      throw new KeyFileError(`key file ${path}: others may read it (mode ${octal}); chmod 600 it`);
+      throw new KeyFileError(path, `others may read it (mode ${octal}); chmod 600 it`);
     }
     return readFileSync(path, 'utf8');
   } catch (error) {
     if (error instanceof KeyFileError) throw error;
-    throw new KeyFileError(`key file ${path}: ${(error as NodeJS.ErrnoException).code ?? String(error)}`);
+    throw new KeyFileError(path, codeOf(error));
   }
 }
 

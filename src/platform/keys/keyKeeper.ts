@@ -4,7 +4,7 @@
  */
 import type { PacketKeys } from '../../crypto/credentialPacket';
 import { keyRing, type KeyRing, type SealingKey } from '../../crypto/sealing';
-import { KeyFileError, type GatewayKeys } from './keyFile';
+import type { GatewayKeys } from './keyFile';
 
 export class KeyKeeper {
   private sealing: KeyRing;
@@ -41,14 +41,12 @@ export class KeyKeeper {
     if (newest !== undefined) this.use(newest.id);
   }
 
-  /** The file has changed. Throws a KeyFileError, and goes on with what it has, where a key in use is gone. */
+  /** The file has changed. Throws, and goes on with what it has, where a key in use is gone. */
   replace(keys: GatewayKeys): void {
     const { byId: sealing } = keyRing(keys.sealing);
     const kept = sealing.get(this.sealing.newest.id);
     if (kept === undefined || !kept.key.equals(this.sealing.newest.key))
-      throw new KeyFileError(
-        `the sealing key in use, ${this.sealing.newest.id}, is not in the file any more`,
-      );
+      throw new Error(`the sealing key in use, ${this.sealing.newest.id}, is not in the file any more`);
     this.keys = keys;
     this.sealing = { newest: kept, byId: sealing };
     this.packet = byId(keys.packet);

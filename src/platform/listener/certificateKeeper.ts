@@ -10,6 +10,8 @@ export interface CertificateFiles {
 
 export class CertificateKeeper {
   private held: Certificate;
+  /** The files were last seen unfit, and the log said so. */
+  private unfit = false;
 
   /** Throws a CertificateError where the files do not hold a certificate and its key. */
   constructor(private readonly files: CertificateFiles) {
@@ -28,7 +30,14 @@ export class CertificateKeeper {
   follow(log: Log, onRenewed: (certificate: Certificate) => void): () => void {
     const read = (): Certificate => readCertificate(this.files.cert, this.files.key);
     const renewed = (found: Certificate): void => {
-      if (found.cert.equals(this.held.cert) && found.key.equals(this.held.key)) return;
+      const same = found.cert.equals(this.held.cert) && found.key.equals(this.held.key);
+      if (same && this.unfit)
+        log.event('certificate-changed', {
+          message: 'the certificate and its key fit again, and are those in use',
+          outcome: 'success',
+        });
+      this.unfit = false;
+      if (same) return;
       this.held = found;
       onRenewed(found);
       const until = new Date(found.notAfter).toISOString();
@@ -37,13 +46,15 @@ export class CertificateKeeper {
         outcome: 'success',
       });
     };
-    const failed = (error: unknown): void =>
+    const failed = (error: unknown): void => {
+      this.unfit = true;
       log.event('certificate-changed', {
         message: 'the changed certificate is not used; the one read before stays in use',
         level: 'error',
         outcome: 'failure',
         error: error instanceof Error ? error.message : String(error),
       });
+    };
     const files = new Set([this.files.cert, this.files.key]);
     const ends = [...files].map((file) => followFile(file, read, renewed, failed));
     return () => ends.forEach((end) => end());

@@ -60,7 +60,7 @@ export class Effects {
 
   /** A session begins on a connection, its commit done. @param since when its login was first looked at */
   began(connection: Connection, since: number): void {
-    const { registry, reporter, store, onError } = this.options;
+    const { registry, store, onError } = this.options;
     const { session } = connection;
     if (session === undefined) return;
     const { id } = session.terminal;
@@ -69,7 +69,7 @@ export class Effects {
       return;
     }
     const before = registry.take(id, connection);
-    if (before !== undefined) this.end(before, 'superseded', reporter);
+    if (before !== undefined) this.end(before, 'superseded');
     if ((this.named.get(id) ?? 0) >= since) void this.check([id]);
   }
 
@@ -88,7 +88,7 @@ export class Effects {
     for (const connection of this.options.registry.connections()) {
       const { session } = connection;
       if (session === undefined || session.expiresAt > time) continue;
-      this.end(connection, 'expired', this.options.reporter);
+      this.end(connection, 'expired');
       this.options.store
         .expire({ terminalId: session.terminal.id, sessionId: session.id })
         .catch(this.options.onError);
@@ -119,7 +119,7 @@ export class Effects {
       session.terminal = effect.record;
       if (effect.notice !== 0) this.tellWish(connection, session, effect.notice);
     }
-    if (effect.kind === 'end') this.end(connection, effect.reason, this.options.reporter);
+    if (effect.kind === 'end') this.end(connection, effect.reason, effect.cause);
   }
 
   /** The platform's wish, to a terminal that is on line. */
@@ -135,12 +135,12 @@ export class Effects {
     this.options.reporter.notice(session, connection, `wished: ${targetNames(targets).join(', ')}`);
   }
 
-  private end(connection: Connection, reason: DisconnectReason, reporter: Reporter): void {
+  private end(connection: Connection, reason: DisconnectReason, cause: string = reason): void {
     const { session } = connection;
     if (session === undefined) return;
     this.options.registry.release(session.terminal.id, connection);
     connection.session = undefined;
-    reporter.sessionEnded(session, connection, reason);
+    this.options.reporter.sessionEnded(session, connection, cause);
     connection.sendAway(() =>
       encodeDisconnect(session, connection.nextSequence(), reason, this.options.clock()),
     );

@@ -299,7 +299,8 @@ function claims(
   record: TerminalRecord,
   { result, detail }: Answer,
 ): Record<string, string | undefined> {
-  if (detail === 'below-least-login') return { login: dialectOf(message.header).kind(message) };
+  if (detail === 'below-least-login')
+    return { login: dialectOf(message.header).kind(message), least_login: record.leastLogin };
   if (result !== 'BINDING_MISMATCH') return {};
   const { imei, imsi } = message.fields;
   return {

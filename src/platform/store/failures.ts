@@ -9,20 +9,22 @@ import { plainArray, textArray } from './arrays';
 import type { Database } from './database';
 
 const WRITE_INTERVAL = 250;
-/** Terminals noted between two writes; of more than these the rest goes unnoted. */
+/** Kinds of attempts, by terminal, noted between two writes; of more than these the rest goes unnoted. */
 const CAPACITY = 5_000;
-/** Of these, serials that nobody has: anybody may send as many as he likes. */
+/** Of these, with serials that nobody has: anybody may send as many as he likes. */
 const STRANGERS = 25;
 /** Wrong digests between two writes whose near miss is searched for. */
 const SEARCHES = 10;
+/** Kinds of a terminal that are kept, the latest ones. */
+const KINDS = 10;
 
-/** Attempts that came to the same are one entry with a count; the latest ten kinds are kept. */
+/** Attempts that came to the same are one entry with a count. */
 const WRITE = `
   INSERT INTO m2m.failure AS f
     (serial, failures, first_failure_at, last_failure_at, last_failure_reason, address, recent)
-  SELECT serial, failures, to_timestamp(at), to_timestamp(at), reason, address::inet, recent::jsonb
-  FROM unnest($1::text[], $2::bigint[], $3::float8[], $4::text[], $5::text[], $6::text[])
-    AS i (serial, failures, at, reason, address, recent)
+  SELECT serial, failures, to_timestamp(since), to_timestamp(at), reason, address::inet, recent::jsonb
+  FROM unnest($1::text[], $2::bigint[], $3::float8[], $4::float8[], $5::text[], $6::text[], $7::text[])
+    AS i (serial, failures, since, at, reason, address, recent)
   ON CONFLICT (serial) DO UPDATE SET
     -- A login in between begins a new count.
     (failures, first_failure_at) = (
@@ -39,7 +41,7 @@ const WRITE = `
           'at', max((e ->> 'at')::float8), 'since', min((e ->> 'since')::float8), 'times', sum((e ->> 'times')::bigint),
           'address', (array_agg(e ->> 'address' ORDER BY (e ->> 'at')::float8 DESC))[1]) AS entry
         FROM jsonb_array_elements(f.recent || excluded.recent) AS e
-        GROUP BY e - '{at,since,times,address}'::text[] ORDER BY 1 DESC LIMIT 10
+        GROUP BY e - '{at,since,times,address}'::text[] ORDER BY 1 DESC LIMIT ${KINDS}
       ) AS kind)`;
 
 const REPLACED = `
@@ -80,9 +82,28 @@ export interface FailuresOptions {
   readonly onError: (error: unknown) => void;
 }
 
+/** Attempts of one terminal between two writes that came to the same. */
 interface Noted {
-  readonly failures: number;
+  readonly times: number;
+  /** Milliseconds since the epoch, of the first one. */
+  readonly since: number;
+  /** The last one. */
   readonly attempt: Attempt;
+}
+
+/** As m2m.failure.recent has it. */
+interface Entry {
+  readonly at: number;
+  readonly since: number;
+  readonly times: number;
+  readonly reason: string;
+  readonly address: string;
+}
+
+interface Row {
+  readonly serial: string;
+  /** Newest first. */
+  readonly entries: readonly Entry[];
 }
 
 export class Failures {
@@ -94,12 +115,14 @@ export class Failures {
   constructor(private readonly options: FailuresOptions) {}
 
   note(attempt: Attempt): void {
-    const before = this.noted.get(attempt.serial);
-    if (before === undefined && !this.hasRoom(attempt)) return;
     const searched = attempt.suspect !== undefined && this.suspects < SEARCHES;
+    const key = keyOf(attempt, searched ? this.suspects : undefined);
+    const before = this.noted.get(key);
+    if (before === undefined && !this.hasRoom(attempt)) return;
     if (searched) this.suspects++;
-    this.noted.set(attempt.serial, {
-      failures: (before?.failures ?? 0) + 1,
+    this.noted.set(key, {
+      times: (before?.times ?? 0) + 1,
+      since: before?.since ?? attempt.at,
       // Frames are not held in memory for more than what is searched.
       attempt: searched ? attempt : { ...attempt, suspect: undefined },
     });
@@ -110,16 +133,14 @@ export class Failures {
   async write(): Promise<void> {
     clearTimeout(this.timer);
     this.timer = undefined;
-    const rows = [...this.noted.values()].sort((one, other) =>
-      one.attempt.serial < other.attempt.serial ? -1 : 1,
-    );
+    const noted = [...this.noted.values()];
     this.noted = new Map();
     this.strangers = this.suspects = 0;
     const { database, onError } = this.options;
-    if (rows.length === 0 || !database.available) return;
+    if (noted.length === 0 || !database.available) return;
     try {
-      const findings = await this.findings(rows);
-      await database.query({ name: 'failures', text: WRITE, values: columns(rows, findings) });
+      const rows = rowsOf(noted, await this.findings(noted));
+      await database.query({ name: 'failures', text: WRITE, values: columns(rows) });
     } catch (error) {
       onError(error);
     }
@@ -131,17 +152,17 @@ export class Failures {
     return true;
   }
 
-  /** Near misses by serial. The event loop gets its turn between two searches. */
-  private async findings(rows: readonly Noted[]): Promise<Map<string, string>> {
-    const suspects = rows.filter(({ attempt }) => attempt.suspect !== undefined);
-    const found = new Map<string, string>();
+  /** What the searched ones were nearly. The event loop gets its turn between two searches. */
+  private async findings(noted: readonly Noted[]): Promise<Map<Noted, string>> {
+    const suspects = noted.filter(({ attempt }) => attempt.suspect !== undefined);
+    const found = new Map<Noted, string>();
     if (suspects.length === 0) return found;
     const replaced = await this.replacedPasswords(suspects.map(({ attempt }) => attempt.serial));
-    for (const { attempt } of suspects) {
-      if (attempt.suspect === undefined) continue;
-      const { serial, at, suspect } = attempt;
+    for (const one of suspects) {
+      const { serial, at, suspect } = one.attempt;
+      if (suspect === undefined) continue;
       const finding = this.options.search({ ...suspect, replacedPassword: replaced.get(serial), now: at });
-      if (finding !== undefined) found.set(serial, finding);
+      if (finding !== undefined) found.set(one, finding);
       await new Promise((resolve) => setImmediate(resolve));
     }
     return found;
@@ -173,19 +194,55 @@ function openOrNot(ring: KeyRing, serial: string, stored: Buffer): Buffer | unde
   }
 }
 
-function columns(rows: readonly Noted[], findings: ReadonlyMap<string, string>): string[] {
-  return [
-    textArray(rows.map(({ attempt }) => attempt.serial)),
-    plainArray(rows.map(({ failures }) => failures)),
-    plainArray(rows.map(({ attempt }) => attempt.at / 1000)),
-    textArray(rows.map(({ attempt }) => attempt.reason)),
-    textArray(rows.map(({ attempt }) => attempt.address)),
-    textArray(rows.map((row) => JSON.stringify([entry(row, findings.get(row.attempt.serial))]))),
-  ];
+/** @param suspect number of one that is searched: what it was nearly is not known before, so that it stands alone */
+function keyOf({ serial, result, reason, claims }: Attempt, suspect: number | undefined): string {
+  return JSON.stringify([serial, result, reason, claims, suspect]);
 }
 
-function entry({ failures, attempt }: Noted, finding: string | undefined) {
-  const { at, result, reason, address, claims } = attempt;
-  const seconds = at / 1000;
-  return { result, reason, finding, ...claims, at: seconds, since: seconds, times: failures, address };
+/** A row for each terminal, in the order in which all gateways lock them. */
+function rowsOf(noted: readonly Noted[], findings: ReadonlyMap<Noted, string>): Row[] {
+  const kinds = new Map<string, Map<string, Entry>>();
+  for (const one of noted) {
+    const { serial } = one.attempt;
+    const ofSerial = kinds.get(serial) ?? new Map<string, Entry>();
+    kinds.set(serial, ofSerial);
+    addEntry(ofSerial, one, findings.get(one));
+  }
+  return [...kinds]
+    .map(([serial, entries]) => ({ serial, entries: [...entries.values()].sort((a, b) => b.at - a.at) }))
+    .sort((one, other) => (one.serial < other.serial ? -1 : 1));
+}
+
+function addEntry(
+  entries: Map<string, Entry>,
+  { times, since, attempt }: Noted,
+  finding: string | undefined,
+): void {
+  const { result, reason, claims } = attempt;
+  const kind = { result, reason, finding, ...claims };
+  const key = JSON.stringify(kind);
+  const before = entries.get(key);
+  const [at, first] = [attempt.at / 1000, since / 1000];
+  const newer = before === undefined || at >= before.at;
+  entries.set(key, {
+    ...kind,
+    at: newer ? at : before.at,
+    since: Math.min(before?.since ?? first, first),
+    times: times + (before?.times ?? 0),
+    address: newer ? attempt.address : before.address,
+  });
+}
+
+function columns(rows: readonly Row[]): string[] {
+  const each = <T>(pick: (entries: readonly Entry[]) => T): T[] => rows.map(({ entries }) => pick(entries));
+  const newest = (entries: readonly Entry[]): Entry => entries[0] as Entry;
+  return [
+    textArray(rows.map(({ serial }) => serial)),
+    plainArray(each((entries) => entries.reduce((sum, { times }) => sum + times, 0))),
+    plainArray(each((entries) => Math.min(...entries.map(({ since }) => since)))),
+    plainArray(each((entries) => newest(entries).at)),
+    textArray(each((entries) => newest(entries).reason)),
+    textArray(each((entries) => newest(entries).address)),
+    textArray(each((entries) => JSON.stringify(entries.slice(0, KINDS)))),
+  ];
 }

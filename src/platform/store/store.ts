@@ -83,6 +83,8 @@ export class GatewayStore {
   private readonly housekeeping: Housekeeping;
   private counters: DatabaseCounters | undefined;
   private sealing: NodeJS.Timeout | undefined;
+  /** A database that is slow would otherwise be asked again while it is answering. */
+  private advancing = false;
 
   constructor(private readonly options: StoreOptions) {
     const { ring } = options.keys;
@@ -268,13 +270,16 @@ export class GatewayStore {
   }
 
   private async advanceKey(): Promise<void> {
-    if (!this.database.available) return;
+    if (this.advancing || !this.database.available) return;
+    this.advancing = true;
     try {
       const id = await advanceSealingKey(this.database, this.options.keys);
-      if (id === undefined) return;
+      if (id === undefined || !this.options.duties.office) return;
       this.options.log.event('keys-changed', { message: `values are sealed under key ${id} from now on` });
     } catch (error) {
       this.onError(error);
+    } finally {
+      this.advancing = false;
     }
   }
 

@@ -48,7 +48,7 @@ export async function startWorker(parts: WorkerParts, channel: Channel): Promise
     });
   });
   const open = await opened(site, gate);
-  const ends = [followKeys(site), reportCount(gate, channel)];
+  const ends = [followKeys(site, () => undefined), reportCount(gate, channel)];
   channel.tell({ kind: 'ready', open, room: gate.room, instance: site.store.instanceId });
   const stop = async () => {
     await gate.drain();

@@ -33,12 +33,37 @@ const row = (sessionId: string | undefined, endReason?: string): SessionRow => (
 
 test.each([
   ['nothing changed', record, row(session.id), { kind: 'none' }],
-  ['another session stands', record, row('ffffffffffffffff'), { kind: 'end', reason: 'superseded' }],
-  ['suspended', record, row(undefined, 'suspended'), { kind: 'end', reason: 'suspended' }],
-  ['rebound', record, row(undefined, 'identity-changed'), { kind: 'end', reason: 'identity-changed' }],
-  ['disconnected', record, row(undefined, 'disconnected'), { kind: 'end', reason: 'expired' }],
-  ['time up', record, row(undefined, 'expired'), { kind: 'end', reason: 'expired' }],
-  ['logged out of a newer one', record, row(undefined, 'logout'), { kind: 'end', reason: 'superseded' }],
+  [
+    'another session stands',
+    record,
+    row('ffffffffffffffff'),
+    { kind: 'end', reason: 'superseded', cause: 'superseded' },
+  ],
+  [
+    'suspended',
+    record,
+    row(undefined, 'suspended'),
+    { kind: 'end', reason: 'suspended', cause: 'suspended' },
+  ],
+  [
+    'rebound',
+    record,
+    row(undefined, 'identity-changed'),
+    { kind: 'end', reason: 'identity-changed', cause: 'identity-changed' },
+  ],
+  [
+    'disconnected',
+    record,
+    row(undefined, 'disconnected'),
+    { kind: 'end', reason: 'expired', cause: 'disconnected' },
+  ],
+  ['time up', record, row(undefined, 'expired'), { kind: 'end', reason: 'expired', cause: 'expired' }],
+  [
+    'logged out of a newer one',
+    record,
+    row(undefined, 'logout'),
+    { kind: 'end', reason: 'superseded', cause: 'superseded' },
+  ],
 ])('%s', (_name, current, sessionRow, effect) => {
   expect(effectOn(session, { record: current, row: sessionRow })).toEqual(effect);
 });
@@ -53,5 +78,9 @@ test('a newer record is what the session is judged by from now on', () => {
 });
 
 test('a terminal that cannot be read any more is sent away', () => {
-  expect(effectOn(session, undefined)).toEqual({ kind: 'end', reason: 'identity-changed' });
+  expect(effectOn(session, undefined)).toEqual({
+    kind: 'end',
+    reason: 'identity-changed',
+    cause: 'identity-changed',
+  });
 });

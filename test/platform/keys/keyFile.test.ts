@@ -1,6 +1,6 @@
 import { chmodSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 import { makeKeyFile, readKeyFile } from '../../../src/platform/keys/keyFile';
 
 let directory: string;
@@ -56,7 +56,7 @@ test.each<[string, (content: ReturnType<typeof good>) => unknown, RegExp]>([
 });
 
 test('not JSON, not there, readable by others', () => {
-  expect(() => readKeyFile(file)).toThrow(/keys\.json: ENOENT/);
+  expect(() => readKeyFile(relative('', file))).toThrow(`M2M_KEY_FILE: key file ${file}: ENOENT`);
   writeFileSync(file, '{', { mode: 0o600 });
   expect(() => readKeyFile(file)).toThrow(/not JSON/);
   chmodSync(file, 0o640);

@@ -129,7 +129,8 @@ test.each([
 
 test('what was not handed out is not acknowledged', async () => {
   const { id } = await fixture.write('secret');
-  await expect(acknowledge(id)).rejects.toThrow(/no such text was handed out/);
+  await expect(acknowledge(id)).rejects.toThrow(`id: text ${id} waits to be handed out`);
+  await expect(acknowledge(0)).rejects.toThrow('id: there is no text 0');
 });
 
 test('an operator reads the status view, never the table', async () => {

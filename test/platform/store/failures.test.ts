@@ -64,13 +64,51 @@ test('attempts that came to the same are one entry, the latest kinds first, ten 
     expect.objectContaining({ reason: 'other-imsi', times: 1, at: 2 }),
   ]);
   for (let n = 0; n < 12; n++) {
-    failures.note(attempt('A', { reason: `clock-off-by-${n}s`, at: 4000 + n }));
+    failures.note(attempt('A', { reason: `clock-behind-by-${n}s`, at: 4000 + n }));
     await failures.write();
   }
   const kept = await recent('A');
   expect(kept.map(({ reason }) => reason)).toEqual(
-    Array.from({ length: 10 }, (_, n) => `clock-off-by-${11 - n}s`),
+    Array.from({ length: 10 }, (_, n) => `clock-behind-by-${11 - n}s`),
   );
+});
+
+test('attempts of different kinds between two writes are counted each, and the newest is the last', async () => {
+  let searched = 0;
+  const failures = made(() => (++searched === 1 ? 'timestamp-zero' : undefined));
+  const suspect = {} as NonNullable<Attempt['suspect']>;
+  failures.note(attempt('B', { at: 1000, suspect }));
+  failures.note(attempt('B', { at: 2000, suspect, address: '10.0.0.2' }));
+  failures.note(attempt('B', { at: 2500, suspect, address: '10.0.0.3' }));
+  failures.note(attempt('B', { at: 3000, reason: 'other-imsi', claims: { imsi: '46000' } }));
+  failures.note(attempt('B', { at: 3500, reason: 'other-imsi', claims: { imsi: '46001' } }));
+  failures.note(attempt('B', { at: 4000, reason: 'other-imsi', claims: { imsi: '46000' } }));
+  await failures.write();
+  const expected = [
+    { reason: 'other-imsi', imsi: '46000', times: 2, since: 3, at: 4 },
+    { reason: 'other-imsi', imsi: '46001', times: 1, since: 3.5, at: 3.5 },
+    { reason: 'wrong-digest', times: 2, since: 2, at: 2.5, address: '10.0.0.3' },
+    { reason: 'wrong-digest', finding: 'timestamp-zero', times: 1, since: 1, at: 1, address: '10.0.0.1' },
+  ].map((entry) => expect.objectContaining(entry) as unknown);
+  expect(await recent('B')).toEqual(expected);
+  const { rows } = await fixture.client.query(
+    `SELECT failures, last_failure_reason, host(address) AS address, extract(epoch FROM first_failure_at)::int AS first,
+       extract(epoch FROM last_failure_at)::int AS last FROM m2m.failure WHERE serial = 'B'`,
+  );
+  expect(rows).toEqual([
+    { failures: '6', last_failure_reason: 'other-imsi', address: '10.0.0.1', first: 1, last: 4 },
+  ]);
+});
+
+test('of more kinds between two writes than are kept all are counted', async () => {
+  const failures = made();
+  for (let n = 0; n < 12; n++) failures.note(attempt('C', { reason: `clock-ahead-by-${n}s`, at: 1000 + n }));
+  await failures.write();
+  expect((await recent('C')).map(({ reason }) => reason)).toEqual(
+    Array.from({ length: 10 }, (_, n) => `clock-ahead-by-${11 - n}s`),
+  );
+  const { rows } = await fixture.client.query(`SELECT failures FROM m2m.failure WHERE serial = 'C'`);
+  expect(rows).toEqual([{ failures: '12' }]);
 });
 
 test('serials that nobody has are noted within bounds, and leave room for those that somebody has', async () => {

@@ -52,13 +52,14 @@ const VIEWS = [
   'terminal_status',
   'throttled',
 ];
+/** Which version the schema has is nobody's secret. */
+const READABLE = [...VIEWS, 'migration'].sort().map((name) => `${name}: SELECT`);
 const TABLES = [
   'audit_log',
   'change',
   'credential',
   'failure',
   'instance',
-  'migration',
   'packet',
   'reason',
   'sealing_key',
@@ -105,13 +106,13 @@ describe('rights', () => {
   test('operators: the functions of the contract and the views', async () => {
     expect(await functionRights('m2m_operator')).toEqual(OPERATOR_FUNCTIONS);
     expect(await relationRights('m2m_operator')).toEqual(
-      [...VIEWS.map((view) => `${view}: SELECT`), 'terminal_import: DELETE, INSERT'].sort(),
+      [...READABLE, 'terminal_import: DELETE, INSERT'].sort(),
     );
   });
 
   test('monitors: the views', async () => {
     expect(await functionRights('m2m_monitor')).toEqual({});
-    expect(await relationRights('m2m_monitor')).toEqual(VIEWS.map((view) => `${view}: SELECT`));
+    expect(await relationRights('m2m_monitor')).toEqual(READABLE);
   });
 
   test('the gateway: what it writes, and no more', async () => {
@@ -220,7 +221,7 @@ describe('views', () => {
     [
       'terminal_status',
       'serial imei imsi label status least_login pending_change session_id gateway address last_login_at ' +
-        'last_failure_at last_failure_reason',
+        'last_failure_at last_failure_reason status_reason msisdn',
     ],
     ['live_session', 'serial session_id gateway address started_at expires_at connected'],
     ['audit', 'at actor action serial what'],

@@ -1,0 +1,56 @@
+/** When a start makes a key file, and when it leaves none behind. */
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { requireBuild } from '../support/cli';
+import { createDatabase, type TestDatabase } from '../support/database';
+import { runCommand, startGateway, testHome, type TestHome } from '../support/gateway';
+
+let database: TestDatabase;
+let home: TestHome;
+
+beforeAll(async () => {
+  requireBuild('cli', 'platform/keys');
+  database = await createDatabase();
+  home = testHome();
+});
+
+afterAll(async () => {
+  await database?.drop();
+  home?.remove();
+});
+
+test('keys that a start has made are gone again where they do not fit, so that the next one says the same', async () => {
+  const gateway = await startGateway({ databaseUrl: database.url, home });
+  await gateway.stop();
+  const fresh = mkdtempSync(join(tmpdir(), 'm2m-e2e-'));
+  const environment = {
+    M2M_DATABASE_TIMEOUT: '120',
+    DATABASE_URL: database.url,
+    M2M_DATA_DIR: fresh,
+    M2M_LISTEN: '127.0.0.1:0',
+    M2M_OPS_LISTEN: '127.0.0.1:0',
+  };
+  const first = await runCommand(['serve'], environment);
+  expect(first.code).toBe(1);
+  expect(first.stderr).toContain(`M2M_KEY_FILE: ${join(fresh, 'keys.json')}: the key file does not fit`);
+  expect(readdirSync(fresh)).toEqual([]);
+  const { code } = await runCommand(['serve'], environment);
+  expect([code, readdirSync(fresh)]).toEqual([1, []]);
+  rmSync(fresh, { recursive: true });
+});
+
+test.each([
+  ['M2M_TLS_CERT', { M2M_TLS_LISTEN: '127.0.0.1:0' }],
+  ['M2M_OPS_TOKEN_FILE', { M2M_OPS_TOKEN_FILE: '/nowhere/tokens' }],
+])('%s is looked at before a key file is made', async (variable, wrong) => {
+  const fresh = mkdtempSync(join(tmpdir(), 'm2m-e2e-'));
+  const { code, stderr } = await runCommand(['serve'], {
+    DATABASE_URL: database.url,
+    M2M_DATA_DIR: fresh,
+    ...wrong,
+  });
+  expect([code, readdirSync(fresh)]).toEqual([2, []]);
+  expect(stderr).toContain(variable);
+  rmSync(fresh, { recursive: true });
+});

@@ -1,0 +1,57 @@
+/** What views and functions tell operators in words. */
+import { randomBytes } from 'node:crypto';
+import type { Client } from 'pg';
+import { call, openFixture, provision, refusal, type Fixture } from './sqlFixture';
+
+let fixture: Fixture;
+let client: Client;
+
+beforeAll(async () => {
+  fixture = await openFixture();
+  client = fixture.client;
+});
+
+afterAll(() => fixture.close());
+
+test('terminal_status tells why a terminal is suspended, and its phone number', async () => {
+  const { serial } = await provision(client, { msisdn: '+8613800000001' });
+  await call(client, 'suspend_terminal', { serial, reason: 'bill not paid' });
+  const { rows } = await client.query(
+    'SELECT status, status_reason, msisdn FROM m2m.terminal_status WHERE serial = $1',
+    [serial],
+  );
+  expect(rows).toEqual([{ status: 'suspended', status_reason: 'bill not paid', msisdn: '+8613800000001' }]);
+});
+
+test('no packet is minted for a terminal that could not use it', async () => {
+  const { serial } = await provision(client, { base_key: null });
+  const mint = () => call(client, 'note_packet', { serial, number: randomBytes(8), key_id: randomBytes(4) });
+  const { message } = await refusal(mint());
+  expect(message).toMatch(/^serial: T-\d+ has no base key, .*m2m\.set_credentials\('T-\d+', base_key => …\)/);
+  await call(client, 'set_credentials', { serial, base_key: randomBytes(16) });
+  expect(await mint()).toBeTruthy();
+});
+
+test.each([
+  ['clock-behind-by-4000s', {}, 'clock-off: .*; its clock was 4000s behind'],
+  ['clock-ahead-by-301s', {}, 'clock-off: .*; its clock was 301s ahead'],
+  // As gateways said it before.
+  ['clock-off-by--4000s', {}, 'clock-off: .*; its clock was -4000s off'],
+  ['below-least-login', { login: 'wmmp3', least_login: 'md5' }, 'came by wmmp3, least_login is md5$'],
+  [
+    'below-least-login',
+    { login: 'wmmp3', least_login: 'hmac' },
+    'came by wmmp3, least_login was hmac; least_login is md5 now$',
+  ],
+  ['below-least-login', { login: 'wmmp3' }, 'came by wmmp3, least_login is md5$'],
+  ['below-least-login', { login: 'md5' }, 'came by md5; least_login is md5 now$'],
+])('%s %j is told', async (reason, claims, told) => {
+  const { serial } = await provision(client);
+  const { rows } = await client.query<{ reason: string; advice: string }>(
+    'SELECT reason, advice FROM m2m.explain_attempt($1, $2)',
+    [serial, { reason, result: 'auth-failed', ...claims }],
+  );
+  expect(rows[0]!.reason).toMatch(new RegExp(told));
+  const permitted = 'login' in claims && claims.login === 'md5';
+  expect(rows[0]!.advice === 'this way in is permitted now').toBe(permitted);
+});
