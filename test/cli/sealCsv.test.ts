@@ -119,9 +119,7 @@ test.each<[string, string | Buffer, string]>([
 ])('%s is refused', async (_what, input, why) => {
   const found = read(input);
   await expect(found).rejects.toThrow(why);
-  await expect(found).rejects.toThrow(
-    expect.objectContaining({ message: expect.not.stringContaining('sec') }) as Error,
-  );
+  await expect(found).rejects.not.toThrow(/sec"|secret|ret/);
 });
 
 test('a quote that is never closed does not gather what comes', async () => {
