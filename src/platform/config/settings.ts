@@ -3,6 +3,7 @@
  * docs/settings.md is generated from these rows.
  */
 import { availableParallelism, hostname } from 'node:os';
+import { isIPv6 } from 'node:net';
 import { join } from 'node:path';
 import { parseNetworks, type Network } from './networks';
 
@@ -68,7 +69,8 @@ function optionalEndpoint(variable: string, meaning: string): SettingRow<Endpoin
 function parseEndpoint(text: string): Endpoint | undefined {
   const match = /^(?:\[([0-9A-Fa-f:.]+)\]|([^:[\]\s]+)):([0-9]{1,5})$/.exec(text);
   const port = Number(match?.[3]);
-  return match !== null && port <= 65535 ? { host: (match[1] ?? match[2]) as string, port } : undefined;
+  if (match === null || port > 65535 || (match[1] !== undefined && !isIPv6(match[1]))) return undefined;
+  return { host: (match[1] ?? match[2]) as string, port };
 }
 
 function oneOf<const T extends string>(

@@ -1,5 +1,5 @@
 /** Where a connection comes from, and since when. */
-import type { Socket } from 'node:net';
+import { isIPv4, type Socket } from 'node:net';
 
 export interface Origin {
   /** IPv4 or IPv6, as text. */
@@ -15,10 +15,17 @@ export interface Origin {
 
 /** What the socket itself tells. */
 export function originOf({ remoteAddress = '', remotePort = 0 }: Socket, acceptedAt: number): Origin {
-  return { address: withoutMapping(remoteAddress), port: remotePort, acceptedAt, local: false };
+  return { address: plainAddress(remoteAddress), port: remotePort, acceptedAt, local: false };
 }
 
-/** `::ffff:192.0.2.1`, as a dual-stack socket tells an IPv4 peer, is 192.0.2.1. */
-export function withoutMapping(address: string): string {
-  return address.startsWith('::ffff:') ? address.slice(7) : address;
+const MAPPED = '::ffff:';
+
+/**
+ * As PostgreSQL's inet takes it: without the zone of a link-local address, and `::ffff:192.0.2.1`, as a dual-stack
+ * socket tells an IPv4 peer, as 192.0.2.1. What else begins so, such as `::ffff:1:2:3:4`, is no IPv4 address.
+ */
+export function plainAddress(address: string): string {
+  const [unzoned = ''] = address.split('%');
+  const mapped = unzoned.startsWith(MAPPED) ? unzoned.slice(MAPPED.length) : '';
+  return isIPv4(mapped) ? mapped : unzoned;
 }

@@ -3,7 +3,7 @@
  * (HAProxy, "The PROXY protocol", 2020/03/05, section 2.2).
  */
 import { SocketAddress } from 'node:net';
-import { withoutMapping } from './origin';
+import { plainAddress } from './origin';
 
 export interface ProxyHeader {
   /** Undefined: the connection's own address counts. */
@@ -95,5 +95,5 @@ function sourceOf(bytes: Buffer): ProxyHeader['source'] {
 /** As the operating system writes the address of a socket. */
 function ipv6Text(bytes: Buffer): string {
   const groups = Array.from({ length: 8 }, (_, i) => bytes.readUInt16BE(2 * i).toString(16));
-  return withoutMapping(new SocketAddress({ address: groups.join(':'), family: 'ipv6' }).address);
+  return plainAddress(new SocketAddress({ address: groups.join(':'), family: 'ipv6' }).address);
 }

@@ -32,6 +32,8 @@ const RECEIPT_TYPE = 0x04;
 const DELIVERED = 2;
 /** ENROUTE and ACCEPTED; SCHEDULED of SMPP 5.0. */
 const PENDING_STATES: ReadonlySet<number> = new Set([1, 6, 0]);
+/** As messages are named: without control characters, of which the database takes no NUL. */
+const MESSAGE_ID = /^\P{Cc}+$/u;
 const PENDING_WORDS = /^(ACCEPTD|ENROUTE|BUFFRED)$/;
 
 export interface SmppOptions {
@@ -182,7 +184,7 @@ export function readReceipt(pdu: PDU): Receipt | undefined {
   const messageId = pdu.receipted_message_id || /\bid:(\S+)/i.exec(text)?.[1];
   const state = pdu.message_state;
   const word = /\bstat:(\w+)/i.exec(text)?.[1]?.toUpperCase();
-  if (messageId === undefined) return undefined;
+  if (messageId === undefined || !MESSAGE_ID.test(messageId)) return undefined;
   if (state !== undefined) {
     if (PENDING_STATES.has(state)) return undefined;
     return { messageId, delivered: state === DELIVERED, state: `state ${state}` };

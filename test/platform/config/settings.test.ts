@@ -44,7 +44,7 @@ test.each([
   expect(readSettings({ M2M_LISTEN: text }).listen).toEqual(endpoint);
 });
 
-test.each(['7750', 'host', ':7750', 'host:65536', '::1:7750', 'a b:1', 'host:-1'])(
+test.each(['7750', 'host', ':7750', 'host:65536', '::1:7750', '[:::]:1', '[1.2.3.4]:1', 'a b:1', 'host:-1'])(
   'M2M_LISTEN=%s is refused',
   (text) => {
     expect(() => readSettings({ M2M_LISTEN: text })).toThrow(SettingError);

@@ -55,6 +55,8 @@ test.each([
   ['an acknowledgement by the device', deliver({ esm_class: 0x08 }, APPENDIX_B)],
   ['one without an id', deliver({}, 'stat:DELIVRD')],
   ['one with an empty id', deliver({ receipted_message_id: '', message_state: 2 })],
+  ['one with a NUL in its id', deliver({ receipted_message_id: 'a\0b', message_state: 2 })],
+  ['one with a NUL in the id of its text', deliver({}, 'id:a\0b stat:DELIVRD')],
   ['one without a state', deliver({}, 'id:1')],
   ['nothing at all', deliver({})],
 ])('%s is no receipt', (_name, pdu) => {
