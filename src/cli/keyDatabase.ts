@@ -1,6 +1,6 @@
 /** The database as the key and packet commands use it: one connection of its owner, rows as arrays. */
 import { Client, type QueryArrayResult } from 'pg';
-import { connectionSettings } from '../platform/store/database';
+import { connectionSettings } from '../platform/store/connections';
 import type { Settings } from '../platform/config/settings';
 import { borrowDatabase } from './database';
 import { failed } from './errors';

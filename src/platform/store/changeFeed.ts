@@ -6,13 +6,11 @@
  * dead. Rows become visible in the order of commits, not of ids, so the feed goes by snapshots: each look begins at
  * the oldest transaction that was still running at the last one, and skips what it has already passed on.
  */
-import { Client } from 'pg';
 import type { Database } from './database';
-import { GATEWAY_ROLE } from './database';
+import { ChangeListener } from './changeListener';
 
 export const CHANNEL = 'm2m_change';
 const LOOK_INTERVAL = 1_000;
-const LISTEN_RETRY = 1_000;
 /** Rows in one look; the next look follows at once where there were as many. */
 const ROWS = 10_000;
 /** Notifications of a burst share a look. */
@@ -65,24 +63,27 @@ export class ChangeFeed {
   private sweep: Sweep | undefined;
   /** Counts beginnings: what a look from before one finds is of no use after it. */
   private era = 0;
-  private listener: Client | undefined;
+  private readonly listener: ChangeListener;
   private timer: NodeJS.Timeout | undefined;
   private looking: Promise<void> | undefined;
   private lookAgain = false;
   private stopped = false;
 
-  constructor(private readonly options: ChangeFeedOptions) {}
+  constructor(private readonly options: ChangeFeedOptions) {
+    this.listener = new ChangeListener(options.database, CHANNEL, () => this.look());
+  }
 
   /** Changes from now on are passed on. */
   async start(): Promise<void> {
     await this.restart();
     this.timer = setInterval(() => this.look(), LOOK_INTERVAL);
     this.timer.unref();
-    void this.listen();
+    this.listener.start();
   }
 
   /** Forgets where it was: what changed before now is the caller's to find out. */
   async restart(): Promise<void> {
+    this.listener.renew();
     const { rows } = await this.options.database.query({ text: START });
     const [horizon, passed] = rows[0] as [string, string[]];
     this.horizon = horizon;
@@ -115,8 +116,8 @@ export class ChangeFeed {
   async stop(): Promise<void> {
     this.stopped = true;
     clearInterval(this.timer);
+    this.listener.stop();
     await this.looking;
-    await this.listener?.end().catch(() => undefined);
   }
 
   /** @returns whether there may be more */
@@ -154,35 +155,6 @@ export class ChangeFeed {
     for (const txid of this.sweep.seen) this.passed.add(txid);
     for (const txid of this.passed) if (BigInt(txid) < BigInt(this.horizon)) this.passed.delete(txid);
     this.sweep = undefined;
-  }
-
-  private async listen(): Promise<void> {
-    while (!this.stopped) {
-      await this.listenOnce();
-      await new Promise((resolve) => setTimeout(resolve, LISTEN_RETRY).unref());
-    }
-  }
-
-  /** Resolves when the listening connection has gone, or could not be made. */
-  private async listenOnce(): Promise<void> {
-    const client = new Client(this.options.database.connection());
-    const gone = new Promise<void>((resolve) => {
-      client.on('error', () => resolve());
-      client.on('end', () => resolve());
-    });
-    try {
-      await client.connect();
-      client.on('notification', () => this.look());
-      await client.query(`SET ROLE ${GATEWAY_ROLE}; LISTEN ${CHANNEL}`);
-      // Stopped meanwhile: stop() could not know of this connection, which would keep the process alive.
-      if (this.stopped) return await client.end();
-      this.listener = client;
-      this.look();
-    } catch {
-      await client.end().catch(() => undefined);
-      return;
-    }
-    await gone;
   }
 }
 

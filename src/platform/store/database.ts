@@ -2,17 +2,21 @@
  * The database as the gateway sees it: there, or away.
  *
  * Away begins with the first failure that says that the server cannot be used now, and ends when a probe succeeds.
- * Meanwhile every statement fails at once with DatabaseAway, so that nothing queues up behind a dead server.
+ * Meanwhile every statement fails at once with DatabaseAway, so that nothing queues up behind a dead server. What
+ * comes back may be another server under the same name, so all connections are made anew.
  */
-import { Pool, type ClientBase, type PoolConfig, type QueryArrayConfig, type QueryArrayResult } from 'pg';
-import { isAway, isReadOnly } from './databaseErrors';
-
-/** The role that the service works as, once it has migrated. */
-export const GATEWAY_ROLE = 'm2m_gateway';
+import type { PoolClient, PoolConfig, QueryArrayConfig, QueryArrayResult } from 'pg';
+import { Connections, connectionSettings, isUsable } from './connections';
+import { isAway, isUnsure } from './databaseErrors';
 
 /** Milliseconds, where no setting says otherwise (M2M_DATABASE_TIMEOUT). */
 const TIMEOUT = 8_000;
-const PROBE_INTERVAL = 250;
+const FIRST_PAUSE = 250;
+const LONGEST_PAUSE = 4_000;
+/** A server that is lost again sooner has the same trouble still: pauses go on from where they were. */
+const WELL_AFTER = 2_000;
+/** For goodbyes to the server when the gateway ends. */
+const CLOSING = 1_000;
 
 /** The database cannot be reached now. */
 export class DatabaseAway extends Error {
@@ -32,19 +36,32 @@ export interface DatabaseEvents {
   readonly back: () => void;
 }
 
+/**
+ * Milliseconds before a probe: none before the first one, since most losses are those of a connection; then more and
+ * more, and not the same for all gateways.
+ *
+ * @param probes those before it that failed, or after which the server was lost again
+ * @param random 0 to 1
+ */
+export function probePause(probes: number, random: number): number {
+  if (probes === 0) return 0;
+  return Math.min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** Math.min(probes - 1, 10)) * (0.5 + random / 2);
+}
+
 export class Database {
-  private readonly pool: Pool;
+  private connections: Connections;
   private state: 'up' | 'away' | 'closed' = 'up';
-  private probing = false;
+  private suspecting = false;
+  private probes = 0;
+  private upSince = -Infinity;
 
   constructor(
     private readonly url: string,
-    poolSize: number,
+    private readonly poolSize: number,
     private readonly events: DatabaseEvents,
     private readonly timeout = TIMEOUT,
   ) {
-    this.pool = new Pool({ ...this.connection(), max: poolSize, onConnect });
-    this.pool.on('error', (error) => void this.suspect(error));
+    this.connections = this.connect();
   }
 
   /** Settings for a connection of somebody's own. */
@@ -58,13 +75,16 @@ export class Database {
 
   /** Runs one statement. Throws DatabaseAway where the server cannot be used, and other errors as they are. */
   async query(statement: Omit<QueryArrayConfig, 'rowMode'>): Promise<QueryArrayResult<unknown[]>> {
-    if (this.state !== 'up') throw new DatabaseAway('the database is away', false);
+    const { connections } = this;
+    const client = await this.lend(connections);
     try {
-      return await this.pool.query<unknown[]>({ ...statement, rowMode: 'array' });
+      const result = await client.query<unknown[]>({ ...statement, rowMode: 'array' });
+      client.release();
+      return result;
     } catch (error) {
+      client.release(true);
       if (!isAway(error)) throw error;
-      this.lose(error);
-      throw new DatabaseAway((error as Error).message, true);
+      throw this.lose(error, connections, isUnsure(error));
     }
   }
 
@@ -76,72 +96,73 @@ export class Database {
   }
 
   async close(): Promise<void> {
+    if (this.state === 'closed') return;
     this.state = 'closed';
-    await this.pool.end();
+    await this.connections.letGo(CLOSING);
+  }
+
+  private connect(): Connections {
+    const made: Connections = new Connections(
+      this.connection(),
+      this.poolSize,
+      (error) => void this.suspect(error, made),
+    );
+    return made;
+  }
+
+  /** Whatever keeps us from having a connection, the statement has not left. */
+  private async lend(connections: Connections): Promise<PoolClient> {
+    if (this.state !== 'up') throw new DatabaseAway('the database is away', false);
+    let client: PoolClient;
+    try {
+      client = await connections.lend();
+    } catch (error) {
+      throw this.lose(error, connections, false);
+    }
+    if (this.connections === connections) return client;
+    client.release();
+    throw new DatabaseAway('the database was lost meanwhile', false);
   }
 
   /** An idle connection broke: that may be the server, or that one connection only. */
-  private async suspect(error: unknown): Promise<void> {
-    if (this.state !== 'up' || this.probing) return;
-    const alive = await this.probe();
-    if (!alive) this.lose(error);
+  private async suspect(error: unknown, connections: Connections): Promise<void> {
+    if (this.state !== 'up' || this.suspecting) return;
+    this.suspecting = true;
+    const usable = await isUsable(this.connection());
+    this.suspecting = false;
+    if (!usable) this.lose(error, connections, false);
   }
 
-  private lose(error: unknown): void {
-    if (this.state !== 'up') return;
-    this.state = 'away';
-    this.events.lost(error instanceof Error ? error.message : String(error));
-    void this.awaitReturn();
+  /** @param connections those that it failed on: what is told of earlier ones is known already */
+  private lose(error: unknown, connections: Connections, unsure: boolean): DatabaseAway {
+    const reason = describe(error);
+    if (this.state === 'up' && connections === this.connections) {
+      this.state = 'away';
+      this.connections = this.connect();
+      void connections.letGo(this.timeout);
+      if (performance.now() - this.upSince > WELL_AFTER) this.probes = 0;
+      this.events.lost(reason);
+      void this.awaitReturn();
+    }
+    return new DatabaseAway(reason, unsure);
   }
 
   private async awaitReturn(): Promise<void> {
-    while (this.state === 'away') {
-      if (await this.probe()) {
-        this.state = 'up';
-        this.events.back();
-        return;
-      }
-      await new Promise((resolve) => setTimeout(resolve, PROBE_INTERVAL));
+    let usable = false;
+    while (this.state === 'away' && !usable) {
+      const pause = probePause(this.probes++, Math.random());
+      await new Promise((resolve) => setTimeout(resolve, pause).unref());
+      usable = this.state === 'away' && (await isUsable(this.connection()));
     }
-  }
-
-  private async probe(): Promise<boolean> {
-    this.probing = true;
-    try {
-      const { rows } = await this.pool.query<[string]>({
-        text: "SELECT current_setting('transaction_read_only')",
-        rowMode: 'array',
-      });
-      return !isReadOnly(rows[0]?.[0]);
-    } catch {
-      return false;
-    } finally {
-      this.probing = false;
-    }
+    if (this.state !== 'away') return;
+    this.state = 'up';
+    this.upSince = performance.now();
+    this.events.back();
   }
 }
 
-/**
- * Settings of every connection that the gateway opens.
- *
- * @param timeout milliseconds after which connecting, or a statement, is given up
- */
-export function connectionSettings(url: string, timeout = TIMEOUT): PoolConfig {
-  return {
-    connectionString: url,
-    keepAlive: true,
-    connectionTimeoutMillis: timeout,
-    query_timeout: timeout,
-    // The server gives up before the client does, so that no abandoned statement holds locks.
-    statement_timeout: timeout - 500,
-    idle_in_transaction_session_timeout: timeout,
-    application_name: 'm2m-gateway',
-  };
-}
-
-/** The pool awaits what this returns before it lends the connection; its types do not know. */
-const onConnect: PoolConfig['onConnect'] = (client) => becomeGateway(client) as unknown as void;
-
-async function becomeGateway(client: ClientBase): Promise<void> {
-  await client.query(`SET ROLE ${GATEWAY_ROLE}`);
+/** An error about several addresses has a code only. */
+function describe(error: unknown): string {
+  const { message, code } = error as { message?: string; code?: string };
+  return message || code || 'unknown';
 }

@@ -244,7 +244,9 @@ export class Sessions {
       try {
         return (await this.options.database.query({ ...statement, values })).rows;
       } catch (error) {
-        if (!isTransient(error) || tries === 3) throw error;
+        if (!isTransient(error)) throw error;
+        // Nothing was committed: the caller looks again, and gives up in the end.
+        if (tries === 3) return [];
       }
     }
   }

@@ -1,0 +1,165 @@
+/**
+ * Connections to the server: a pool of them from one moment on, until they are let go of all together, and the look
+ * whether the server can be used.
+ *
+ * Their sockets are ours: a peer that is silently dead never answers a goodbye, and a socket that waits for one
+ * would stay for as long as TCP has patience, and keep the process alive.
+ */
+import { Socket } from 'node:net';
+import { Client, Pool, type ClientBase, type PoolClient, type PoolConfig } from 'pg';
+import { isAway, isCrowded } from './databaseErrors';
+
+/** The role that the service works as, once it has migrated. */
+export const GATEWAY_ROLE = 'm2m_gateway';
+
+/** Milliseconds. Where the server has none to give, no more connections are asked for meanwhile. */
+const CROWDED_FOR = 10_000;
+/** For a goodbye. */
+const GOODBYE = 1_000;
+/** Of silence, until TCP asks whether the other side is there. */
+const KEEPALIVE_AFTER = 10_000;
+
+export class Connections {
+  private readonly pool: Pool;
+  private readonly sockets = new Set<Socket>();
+  private roomier: NodeJS.Timeout | undefined;
+
+  /** @param onBroken an idle connection broke */
+  constructor(
+    settings: PoolConfig,
+    private readonly most: number,
+    onBroken: (error: Error) => void,
+  ) {
+    this.pool = new Pool({ ...settings, max: most, onConnect, stream: () => this.socket() });
+    this.pool.on('error', onBroken);
+    // While it is lent, its statement hears of the error.
+    this.pool.on('connect', (client) => client.on('error', () => undefined));
+  }
+
+  /** Waits for a connection. Throws where none can be made. */
+  async lend(): Promise<PoolClient> {
+    for (;;) {
+      try {
+        return await this.pool.connect();
+      } catch (error) {
+        if (!isCrowded(error) || this.pool.totalCount === 0) throw error;
+        this.makeDo();
+      }
+    }
+  }
+
+  /**
+   * Idle ones are closed at once, the others when their statement is done.
+   *
+   * @param patience milliseconds after which those that are left are destroyed
+   */
+  async letGo(patience: number): Promise<void> {
+    clearTimeout(this.roomier);
+    const late = new Promise<void>((resolve) => {
+      setTimeout(() => {
+        for (const socket of this.sockets) socket.destroy();
+        resolve();
+      }, patience).unref();
+    });
+    await Promise.race([this.pool.end(), late]);
+  }
+
+  /** The server has no more connections to give: work goes on with those that stand. */
+  private makeDo(): void {
+    this.pool.options.max = this.pool.totalCount;
+    clearTimeout(this.roomier);
+    this.roomier = setTimeout(() => (this.pool.options.max = this.most), CROWDED_FOR).unref();
+  }
+
+  private socket(): Socket {
+    const socket = new Socket();
+    this.sockets.add(socket);
+    return socket.once('close', () => this.sockets.delete(socket));
+  }
+}
+
+/** The pool awaits what this returns before it lends the connection; its types do not know. */
+const onConnect: PoolConfig['onConnect'] = (client) => becomeGateway(client) as unknown as void;
+
+async function becomeGateway(client: ClientBase): Promise<void> {
+  await client.query(`SET ROLE ${GATEWAY_ROLE}`);
+}
+
+/** A connection of somebody's own, which can always be closed. */
+export class OwnConnection {
+  readonly client: Client;
+  /** Resolves when it has gone. */
+  readonly gone: Promise<void>;
+  private readonly socket = new Socket();
+
+  constructor(settings: PoolConfig) {
+    this.client = new Client({ ...settings, stream: () => this.socket });
+    this.gone = new Promise((resolve) => {
+      this.socket.once('close', () => resolve());
+      this.client.on('error', () => this.socket.destroy());
+    });
+  }
+
+  get isGone(): boolean {
+    return this.socket.destroyed;
+  }
+
+  async open(): Promise<void> {
+    await this.client.connect();
+    await becomeGateway(this.client);
+  }
+
+  /** Says goodbye, and does not wait for an answer for long. */
+  close(): void {
+    this.client.end().catch(() => undefined);
+    setTimeout(() => this.socket.destroy(), GOODBYE).unref();
+  }
+}
+
+/**
+ * Whether the server can be used: it commits. One whose disk is full, or that waits for a standby, reads as well as
+ * ever; so something is committed that changes nothing. Never throws.
+ */
+export async function isUsable(settings: PoolConfig): Promise<boolean> {
+  const own = new OwnConnection(settings);
+  let isOpen = false;
+  try {
+    await own.open();
+    isOpen = true;
+    return await commits(own.client);
+  } catch (error) {
+    // Any other error than those of a server that is away proves that it is there.
+    return isOpen && !isAway(error);
+  } finally {
+    own.close();
+  }
+}
+
+async function commits(client: Client): Promise<boolean> {
+  const { rows } = await client.query<[boolean]>({
+    text: "SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean",
+    rowMode: 'array',
+  });
+  if (rows[0]?.[0] === true) return false;
+  await client.query("SELECT pg_logical_emit_message(true, 'm2m-gateway', 'probe')");
+  return true;
+}
+
+/**
+ * Settings of every connection that the gateway opens.
+ *
+ * @param timeout milliseconds after which connecting, or a statement, is given up
+ */
+export function connectionSettings(url: string, timeout: number): PoolConfig {
+  return {
+    connectionString: url,
+    keepAlive: true,
+    keepAliveInitialDelayMillis: KEEPALIVE_AFTER,
+    connectionTimeoutMillis: timeout,
+    query_timeout: timeout,
+    // The server gives up before the client does, so that no abandoned statement holds locks.
+    statement_timeout: timeout - 500,
+    idle_in_transaction_session_timeout: timeout,
+    application_name: 'm2m-gateway',
+  };
+}

@@ -1,0 +1,169 @@
+/** The database that goes away, over a wire that can be cut. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import fc from 'fast-check';
+import { Database, DatabaseAway, probePause } from '../../../src/platform/store/database';
+import { Wire } from '../../support/wire';
+import { openFixture, type Fixture } from './sqlFixture';
+
+/** No statement is given up because the machine is slow. */
+const PATIENCE_MS = 120_000;
+/** Where one is to be given up. */
+const SHORT_MS = 3_000;
+
+let fixture: Fixture;
+let wire: Wire;
+const opened: Database[] = [];
+
+beforeAll(async () => {
+  fixture = await openFixture();
+  wire = await Wire.to(fixture.url);
+});
+
+afterEach(async () => {
+  wire.heal();
+  await Promise.all(opened.splice(0).map((database) => database.close()));
+});
+
+afterAll(async () => {
+  await wire.close();
+  await fixture.close();
+});
+
+function open({ url = wire.through, timeout = PATIENCE_MS, size = 3 } = {}) {
+  const story: string[] = [];
+  const events = { lost: (reason: string) => story.push(reason), back: () => story.push('back') };
+  const database = new Database(url, size, events, timeout);
+  opened.push(database);
+  const told = async (what: RegExp, times = 1) => {
+    while (story.filter((event) => what.test(event)).length < times) await sleep(10);
+  };
+  return { database, story, told, one: () => database.query({ text: 'SELECT 1' }) };
+}
+
+async function failure(promise: Promise<unknown>): Promise<DatabaseAway> {
+  const error = await promise.then(
+    () => undefined,
+    (thrown: unknown) => thrown,
+  );
+  expect(error).toBeInstanceOf(DatabaseAway);
+  return error as DatabaseAway;
+}
+
+test('pauses between probes: none, then growing to 4 s, never the same for all', () => {
+  expect(probePause(0, 0.5)).toBe(0);
+  expect([1, 2, 3, 4, 5, 6, 1000].map((probes) => probePause(probes, 1))).toEqual([
+    250, 500, 1000, 2000, 4000, 4000, 4000,
+  ]);
+  fc.assert(
+    fc.property(
+      fc.integer({ min: 1, max: 1e6 }),
+      fc.double({ min: 0, max: 1, noNaN: true }),
+      (probes, random) => {
+        const pause = probePause(probes, random);
+        const longest = probePause(probes, 1);
+        return pause >= longest / 2 && pause <= longest;
+      },
+    ),
+  );
+});
+
+test('a connection that is cut: what was under way is unsure, then all is well', async () => {
+  const { database, story, told, one } = open();
+  const slow = failure(database.query({ text: 'SELECT pg_sleep(60)' }));
+  const isUnderWay = `SELECT FROM pg_stat_activity WHERE datname = current_database() AND query LIKE '%pg_sleep(60)' AND state = 'active'`;
+  while ((await fixture.client.query(isUnderWay)).rowCount === 0) await sleep(10);
+  wire.cut();
+  expect((await slow).unsure).toBe(true);
+  await told(/back/);
+  expect((await one()).rows).toEqual([[1]]);
+  expect(story).toHaveLength(2);
+});
+
+test('an idle connection that is cut is no loss', async () => {
+  const { story, one } = open();
+  await one();
+  wire.cut();
+  await sleep(500);
+  await one();
+  expect(story).toEqual([]);
+});
+
+test('a server that cannot be reached: nothing is sent, nothing waits', async () => {
+  const { database, one, told } = open();
+  wire.refuse();
+  expect(await failure(one())).toMatchObject({ unsure: false });
+  expect(database.available).toBe(false);
+  expect(await failure(one())).toMatchObject({ message: 'the database is away', unsure: false });
+  wire.heal();
+  await told(/back/);
+  await one();
+});
+
+test('a server that says nothing any more: statements are given up, and connections made anew', async () => {
+  const { told, one } = open({ timeout: SHORT_MS });
+  await one();
+  wire.silence();
+  const [first, ...others] = await Promise.all(Array.from({ length: 6 }, () => failure(one())));
+  // Three stood in line for a connection.
+  expect([first, ...others].filter((away) => away?.unsure)).not.toHaveLength(6);
+  wire.heal();
+  await told(/back/);
+  const [mine] = (await one()).rows;
+  expect(mine).toEqual([1]);
+});
+
+test('a silent server does not hold up the end', async () => {
+  const { database, one } = open();
+  await one();
+  wire.silence();
+  await database.close();
+  expect(await failure(one())).toMatchObject({ unsure: false });
+});
+
+test('a server that is read-only counts as away until it is not', async () => {
+  const { rows } = await fixture.client.query<{ name: string }>('SELECT current_database() AS name');
+  const { name } = rows[0]!;
+  await fixture.client.query(`ALTER DATABASE ${name} SET default_transaction_read_only = on`);
+  try {
+    const { database, story } = open();
+    const write = { text: `INSERT INTO m2m.change (terminal_id, serial, action) VALUES (1, 'x', 'x')` };
+    const away = await failure(database.query(write));
+    expect(away).toMatchObject({ unsure: false, message: expect.stringMatching(/read-only/) as string });
+    await sleep(1_500);
+    expect(story).toHaveLength(1);
+    await fixture.client.query(`ALTER DATABASE ${name} RESET default_transaction_read_only`);
+    while (!database.available) await sleep(10);
+    await database.query(write);
+  } finally {
+    await fixture.client.query(`ALTER DATABASE ${name} RESET default_transaction_read_only`);
+  }
+});
+
+test('a disk that is full: the statement had no effect', async () => {
+  const { database, told } = open();
+  const full = `DO $$ BEGIN RAISE EXCEPTION 'No space left on device' USING ERRCODE = 'disk_full'; END $$`;
+  expect(await failure(database.query({ text: full }))).toMatchObject({ unsure: false });
+  await told(/back/);
+});
+
+test('a wrong statement is thrown as it is, and is no loss', async () => {
+  const { database, story } = open();
+  await expect(database.query({ text: 'SELECT 1/0' })).rejects.toMatchObject({ code: '22012' });
+  expect(story).toEqual([]);
+});
+
+test('a server with no connections to spare: work goes on with those that stand', async () => {
+  await fixture.client.query('CREATE ROLE narrow LOGIN CONNECTION LIMIT 2; GRANT m2m_gateway TO narrow');
+  try {
+    const url = wire.through.replace(/\/\/[^@]*@/, '//narrow@');
+    const { database, story } = open({ url, size: 6 });
+    await database.query({ text: 'SELECT 1' });
+    const all = Array.from({ length: 20 }, () => database.query({ text: 'SELECT pg_sleep(0.05)' }));
+    await Promise.all(all);
+    expect(story).toEqual([]);
+    await database.close();
+  } finally {
+    await sleep(100);
+    await fixture.client.query('DROP ROLE narrow');
+  }
+});
