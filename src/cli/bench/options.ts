@@ -13,6 +13,7 @@ import { secondsValue, suiteValue, whereValue } from '../values';
 export interface BenchOptions {
   readonly connect?: Where;
   readonly databaseUrl?: string;
+  readonly echo?: true;
   readonly threads: number;
   readonly terminals?: number;
   readonly seed: string;
@@ -70,6 +71,10 @@ export function addCommonOptions(command: Command, terminals: number): Command {
     .option(
       '--database-url <url>',
       'its database, as its owner, where the terminals are provisioned (default: DATABASE_URL)',
+    )
+    .option(
+      '--echo',
+      'what --connect names is no gateway and sends each frame back as its response (scripts/bench): nothing is provisioned or verified',
     )
     .option('--terminals <number>', `how many log in (default: ${terminals})`, whole(1, MOST_TERMINALS))
     .option('--seed <text>', 'what their secrets follow from', 'bench')
@@ -133,6 +138,7 @@ export function planOf(
     ...options,
     shape,
     terminals: count,
+    verify: options.echo ? 0 : options.verify,
     concurrency: options.concurrency ?? Math.min(CONCURRENCY, count),
     warmUp: options.warmUp ?? (measured === undefined || shape === 'storm' ? 0 : 2),
     seconds: measured,
@@ -145,6 +151,7 @@ export function planOf(
 }
 
 function checkTogether({ shape, loop, rate, concurrency, terminals, logins, ...plan }: BenchPlan): void {
+  if (plan.echo && plan.connect === undefined) throw usage('--echo needs --connect');
   if (shape === 'steady' && loop === 'open' && rate === undefined) throw usage('--loop open needs --rate');
   if (shape === 'steady' && loop === 'closed' && rate !== undefined) throw usage('--rate is for --loop open');
   if (logins !== undefined && plan.for !== undefined) throw usage('--logins and --for exclude each other');
@@ -162,7 +169,7 @@ function checkTogether({ shape, loop, rate, concurrency, terminals, logins, ...p
 function replayProblem(plan: BenchPlan): string | undefined {
   const { shape, loop, logins, seconds, warmUp, rate = 0, terminals, connections } = plan;
   const standing = connections === 'persistent' && shape !== 'storm' ? terminals : 0;
-  if (shape === 'storm') return undefined;
+  if (shape === 'storm' || plan.echo) return undefined;
   if (shape === 'ramp') {
     const each = seconds ?? 0;
     const all = plan.rates.reduce((sum, one) => sum + one * each, (plan.rates[0] ?? 0) * warmUp);

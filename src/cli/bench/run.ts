@@ -22,7 +22,7 @@ const GATEWAY_FILES = 400;
 /** Runs until it is done or a signal comes; what was staged is gone afterwards, however it ended. */
 export async function runBench(plan: BenchPlan): Promise<void> {
   const databaseUrl = plan.databaseUrl ?? process.env['DATABASE_URL'];
-  if (plan.connect !== undefined && databaseUrl === undefined)
+  if (plan.connect !== undefined && databaseUrl === undefined && !plan.echo)
     throw usage('--connect needs --database-url (or DATABASE_URL): the terminals are provisioned there');
   checkOpenFiles(connectionsOf(plan), plan.connect === undefined ? GATEWAY_FILES : 0);
   const stop = new AbortController();
@@ -34,7 +34,7 @@ export async function runBench(plan: BenchPlan): Promise<void> {
     const target = stage ?? (await resolved(plan.connect as Target));
     const report = await unlessStopped(
       stop.signal,
-      measure(plan, target, stage?.databaseUrl ?? (databaseUrl as string), stage, stop.signal),
+      measure(plan, target, stage?.databaseUrl ?? databaseUrl ?? '', stage, stop.signal),
     );
     show(plan, report);
   } finally {
@@ -75,7 +75,9 @@ async function measure(
   stop: AbortSignal,
 ): Promise<Report> {
   await reachable(target);
-  const { postgres } = await provision(databaseUrl, plan.seed, plan.terminals + plan.beating, stop);
+  const postgres = plan.echo
+    ? undefined
+    : (await provision(databaseUrl, plan.seed, plan.terminals + plan.beating, stop)).postgres;
   stop.throwIfAborted();
   // Only these two: threads are given copies, and a stage cannot be copied.
   const load = new Load(plan, { host: target.host, port: target.port });
