@@ -22,7 +22,9 @@ function findings(result, baseline) {
     const median = now.get(name);
     if (median === undefined) return [`${name}: not measured`];
     if (median >= LEAST * before) return [];
-    return [`${name}: ${median.toFixed(3)}, which is ${(median / before).toFixed(2)} of ${before.toFixed(3)}`];
+    return [
+      `${name}: ${median.toFixed(3)}, which is ${(median / before).toFixed(2)} of ${before.toFixed(3)}`,
+    ];
   });
 }
 

@@ -6,7 +6,9 @@ const { pause } = require('./processes.js');
 
 /** Settings of the caller are left out, or the gateway might find another database. */
 function environment(home) {
-  const others = Object.entries(process.env).filter(([name]) => !name.startsWith('M2M_') && name !== 'DATABASE_URL');
+  const others = Object.entries(process.env).filter(
+    ([name]) => !name.startsWith('M2M_') && name !== 'DATABASE_URL',
+  );
   return {
     ...Object.fromEntries(others),
     M2M_DATA_DIR: home,

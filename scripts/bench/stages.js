@@ -88,7 +88,11 @@ function reporting() {
   const target = new Writable({ write: (_chunk, _encoding, done) => done() });
   const sink = new LogSink(target);
   const log = createLog({ sink, level: 'info', gateway: 'stages', identifiers: 'masked' });
-  const metrics = new Metrics({ databaseUp: () => true, waitingForDatabase: () => 0, droppedLogLines: () => 0 });
+  const metrics = new Metrics({
+    databaseUp: () => true,
+    waitingForDatabase: () => 0,
+    droppedLogLines: () => 0,
+  });
   const unused = { failures: undefined, junk: undefined, decoy: undefined };
   return { reporter: new Reporter({ log, metrics, now: Date.now, ...unused }), sink };
 }
@@ -99,12 +103,17 @@ async function pureStages(turns, all, ring) {
   const { reporter, sink } = reporting();
   const key = randomBytes(16);
   const rows = [];
-  const stage = async (name, work, after) => rows.push([name, await timed(turns, (n) => work(all[n]), after)]);
+  const stage = async (name, work, after) =>
+    rows.push([name, await timed(turns, (n) => work(all[n]), after)]);
   await stage('framer and header', ({ frame }) => framer.push(frame));
   await stage('decode', ({ header, frame }) => decode(header, frame));
   await stage('decide', ({ message, view, around }) => decideLogin(message, view, around, NETWORK.address));
-  await stage('  verify the digest', ({ message, view, around }) => verifyDigest(message, view.record, around.now));
-  await stage('  base key digest', ({ message, view, authentic }) => provenBaseKey(message, view.record, authentic));
+  await stage('  verify the digest', ({ message, view, around }) =>
+    verifyDigest(message, view.record, around.now),
+  );
+  await stage('  base key digest', ({ message, view, authentic }) =>
+    provenBaseKey(message, view.record, authentic),
+  );
   await stage('  session id', ({ around, view }) => around.sessionId(view.record.id));
   await stage('  session key, wrapped', ({ view }) => wrapKey(view.record.baseKey, randomBytes(16)));
   await stage('seal the session key', ({ view }) => seal(ring, 'session_key', view.record.serial, key));
@@ -145,8 +154,11 @@ async function databaseStages(turns, store, all) {
     // Entries of an hour apart: the replay memory stays as short as that of a terminal that logs in now and then.
     const entry = replayEntry((timestamp += 3600), randomBytes(32));
     store.cutoff = replayCutoff(timestamp * 1000, WINDOW);
-    const outcomes = await Promise.all(all.map(({ granted }) => sessions.login({ ...granted.write, replayEntry: entry })));
-    if (!outcomes.every(({ committed }) => committed)) throw new Error('a commit of the measurement was refused');
+    const outcomes = await Promise.all(
+      all.map(({ granted }) => sessions.login({ ...granted.write, replayEntry: entry })),
+    );
+    if (!outcomes.every(({ committed }) => committed))
+      throw new Error('a commit of the measurement was refused');
   };
   return [
     ...(await statement(`lookup, ${LOT} in a statement`, turns, lookup)),
@@ -160,8 +172,19 @@ function openStore({ databaseUrl, keyFile }) {
   const onUnreadable = (serial, error) => {
     throw error;
   };
-  const store = { database, ring: ring(), cutoff: '', terminals: new Terminals({ database, ring, onUnreadable }) };
-  store.sessions = new Sessions({ database, ring, instance: () => 1, sessionTtl: 86_400, cutoff: () => store.cutoff });
+  const store = {
+    database,
+    ring: ring(),
+    cutoff: '',
+    terminals: new Terminals({ database, ring, onUnreadable }),
+  };
+  store.sessions = new Sessions({
+    database,
+    ring,
+    instance: () => 1,
+    sessionTtl: 86_400,
+    cutoff: () => store.cutoff,
+  });
   return store;
 }
 

@@ -66,11 +66,22 @@ test('a new connection for each login', async () => {
 });
 
 test('a server that echoes takes more logins than a gateway would, and no database', async () => {
-  const server = spawn(process.execPath, [BARE_SERVER, '--batched'], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const server = spawn(process.execPath, [BARE_SERVER, '--batched'], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
   try {
     const [line] = (await once(server.stdout, 'data')) as [Buffer];
     const where = ['--connect', line.toString().trim(), '--echo'];
-    const ended = await m2m(['bench', ...where, '--terminals', '2', '--logins', '500', '--json', ...PATIENCE]);
+    const ended = await m2m([
+      'bench',
+      ...where,
+      '--terminals',
+      '2',
+      '--logins',
+      '500',
+      '--json',
+      ...PATIENCE,
+    ]);
     expect([ended.code, ended.err]).toEqual([0, '']);
     expect(shown(ended).logins).toEqual([expect.objectContaining({ ok: 500, failed: 0, refused: {} })]);
   } finally {

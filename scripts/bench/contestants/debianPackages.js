@@ -13,7 +13,9 @@ const POLICY = '/usr/sbin/policy-rc.d';
 /** @returns paths of what is there; undefined where something is missing */
 function found() {
   const versions = existsSync(POSTGRES) ? readdirSync(POSTGRES).sort((a, b) => Number(b) - Number(a)) : [];
-  const bin = versions.map((version) => join(POSTGRES, version, 'bin')).find((dir) => existsSync(join(dir, 'initdb')));
+  const bin = versions
+    .map((version) => join(POSTGRES, version, 'bin'))
+    .find((dir) => existsSync(join(dir, 'initdb')));
   if (bin === undefined || !existsSync(FREERADIUS) || !existsSync(SQL_DRIVER)) return undefined;
   return { bin, freeradius: FREERADIUS };
 }
@@ -31,7 +33,8 @@ function install() {
   if (ownPolicy) writeFileSync(POLICY, '#!/bin/sh\nexit 101\n', { mode: 0o755 });
   try {
     const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
-    const apt = (...args) => execFileSync('apt-get', ['-qq', '-y', ...args], { env, stdio: ['ignore', 'ignore', 'inherit'] });
+    const apt = (...args) =>
+      execFileSync('apt-get', ['-qq', '-y', ...args], { env, stdio: ['ignore', 'ignore', 'inherit'] });
     apt('update');
     apt('install', '--no-install-recommends', ...PACKAGES);
   } finally {

@@ -5,17 +5,14 @@ const { createSocket } = require('node:dgram');
 const { once } = require('node:events');
 const { writeFileSync } = require('node:fs');
 const { join } = require('node:path');
-const { pause, systemUser } = require('../processes.js');
+const { systemUser } = require('../processes.js');
 const { needed } = require('./debianPackages.js');
+const { LOAD } = require('./generator.js');
 
 const SQL = '/etc/freeradius/3.0/mods-config/sql/main/postgresql';
 const OWNER = 'radius';
 const SECRET = 'measured on loopback';
 const PASSWORD = 'sixteen.byte.pwd';
-const USERS = 10_000;
-/** Requests under way, as many as `m2m bench` has logins under way. */
-const WINDOW = 256;
-const WARM_UP = 2;
 
 /** As the gateway's embedded server has it (src/platform/store/embedded/cluster.ts). */
 const TUNING = {
@@ -35,23 +32,32 @@ async function startDatabase(scope, bin, user, folder) {
   const settings = { listen_addresses: '', unix_socket_directories: folder, ...TUNING };
   const args = Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`]);
   // SIGINT: it does not wait for those who are connected.
-  const server = scope.start(join(bin, 'postgres'), ['-D', data, ...args], { user, cwd: folder, endBy: 'SIGINT' });
+  const server = scope.start(join(bin, 'postgres'), ['-D', data, ...args], {
+    user,
+    cwd: folder,
+    endBy: 'SIGINT',
+  });
   await scope.until(server, /ready to accept connections/);
 }
 
-const USERS_SQL = `
-  INSERT INTO radcheck (username, attribute, op, value)
-    SELECT 'BENCH-' || lpad(i::text, 7, '0'), 'Cleartext-Password', ':=', '${PASSWORD}' FROM generate_series(1, ${USERS}) AS i;
-  INSERT INTO radreply (username, attribute, op, value)
-    SELECT 'BENCH-' || lpad(i::text, 7, '0'), 'Session-Timeout', ':=', '86400' FROM generate_series(1, ${USERS}) AS i;`;
+function psqlOf(scope, bin, folder) {
+  const always = ['-h', folder, '-U', OWNER, '-d', 'postgres', '-X', '-q', '-At', '-v', 'ON_ERROR_STOP=1'];
+  return async (...args) => (await scope.run(join(bin, 'psql'), [...always, ...args])).trim();
+}
 
-async function fillDatabase(scope, bin, folder) {
-  const psql = (...args) =>
-    scope.run(join(bin, 'psql'), ['-h', folder, '-U', OWNER, '-d', 'postgres', '-X', '-q', '-v', 'ON_ERROR_STOP=1', ...args]);
+const rowsOf = (table, attribute, value) => `
+  INSERT INTO ${table} (username, attribute, op, value)
+    SELECT 'BENCH-' || lpad(i::text, 7, '0'), '${attribute}', ':=', '${value}'
+    FROM generate_series(1, ${LOAD.terminals}) AS i;`;
+
+async function fillDatabase(psql) {
   await psql('-f', join(SQL, 'schema.sql'));
-  await psql('-c', USERS_SQL);
+  await psql(
+    '-c',
+    rowsOf('radcheck', 'Cleartext-Password', PASSWORD) + rowsOf('radreply', 'Session-Timeout', '86400'),
+  );
   await psql('-c', 'VACUUM (ANALYZE)');
-  return (await psql('-At', '-c', 'SHOW server_version')).trim();
+  return psql('-c', 'SHOW server_version');
 }
 
 /** Threads and connections are there from the beginning: none is started while the clock runs. */
@@ -154,14 +160,18 @@ async function run(scope, { seconds }) {
   const owner = systemUser('postgres');
   const folder = scope.folder('m2m-bench-radius-', owner);
   await startDatabase(scope, bin, owner, folder);
-  const postgres = await fillDatabase(scope, bin, folder);
+  const psql = psqlOf(scope, bin, folder);
+  const postgres = await fillDatabase(psql);
   const port = await freeUdpPort();
   await startRadius(scope, freeradius, folder, port);
-  const load = { port, secret: SECRET, password: PASSWORD, users: USERS, window: WINDOW, for: seconds, 'warm-up': WARM_UP };
-  const args = Object.entries(load).flatMap(([name, value]) => [`--${name}`, String(value)]);
+  const { terminals: users, concurrency: window, warmUp } = LOAD;
+  const who = { port, secret: SECRET, password: PASSWORD, users };
+  const args = Object.entries({ ...who, window, for: seconds, 'warm-up': warmUp }).flatMap(
+    ([name, value]) => [`--${name}`, String(value)],
+  );
   const out = await scope.run(process.execPath, [join(__dirname, 'radiusLoad.js'), ...args]);
   const { accepted, ...figures } = JSON.parse(out);
-  await checkWritten(scope, bin, folder, accepted);
+  await checkWritten(psql, accepted);
   const version = await scope.run(freeradius, ['-v']);
   return {
     ...figures,
@@ -172,10 +182,8 @@ async function run(scope, { seconds }) {
 }
 
 /** That what was answered is in the table: otherwise it was not this that was measured. */
-async function checkWritten(scope, bin, folder, accepted) {
-  await pause(100);
-  const args = ['-h', folder, '-U', OWNER, '-d', 'postgres', '-X', '-At', '-c', 'SELECT count(*) FROM radpostauth'];
-  const written = Number(await scope.run(join(bin, 'psql'), args));
+async function checkWritten(psql, accepted) {
+  const written = Number(await psql('-c', 'SELECT count(*) FROM radpostauth'));
   if (written < accepted) throw new Error(`FreeRADIUS accepted ${accepted} logins and wrote ${written}`);
 }
 

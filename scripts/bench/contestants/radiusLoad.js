@@ -174,7 +174,8 @@ class Load {
 
   #result() {
     const sorted = Float64Array.from(this.#latencies).sort();
-    const at = (part) => Number((sorted[Math.min(sorted.length - 1, Math.floor(part * sorted.length))] ?? 0).toFixed(3));
+    const at = (part) =>
+      Number((sorted[Math.min(sorted.length - 1, Math.floor(part * sorted.length))] ?? 0).toFixed(3));
     const seconds = Math.max(0.001, (this.#lastAt - this.from) / 1000);
     const { accepted, ...others } = this.#counts;
     return {
@@ -189,7 +190,10 @@ class Load {
 async function main() {
   const { values } = parseArgs({
     options: Object.fromEntries(
-      ['port', 'secret', 'password', 'users', 'window', 'for', 'warm-up'].map((name) => [name, { type: 'string' }]),
+      ['port', 'secret', 'password', 'users', 'window', 'for', 'warm-up'].map((name) => [
+        name,
+        { type: 'string' },
+      ]),
     ),
   });
   const load = new Load({

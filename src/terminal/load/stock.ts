@@ -114,7 +114,9 @@ export class Stock {
 
   private turn(login: number): number {
     const { from, until } = this;
-    return this.crew.again && login >= until && until > from ? from + ((login - from) % (until - from)) : login;
+    return this.crew.again && login >= until && until > from
+      ? from + ((login - from) % (until - from))
+      : login;
   }
 
   private sign(terminal: number, login: number): Asked {
