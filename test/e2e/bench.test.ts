@@ -154,6 +154,7 @@ test('a gateway that is away ends it with 1', async () => {
 
 test.each([
   [['--connect', '127.0.0.1:1'], '--connect needs --database-url'],
+  [['--echo'], '--echo needs --connect'],
   [['--loop', 'open'], '--loop open needs --rate'],
   [
     ['--loop', 'open', '--rate', '1000', '--terminals', '10'],

@@ -14,11 +14,11 @@ interface Profile {
 }
 
 const { summary } = createRequire(__filename)('../../scripts/bench/cpuProfile.js') as {
-  summary(
+  readonly summary: (
     profile: Profile,
     from?: number,
     until?: number,
-  ): {
+  ) => {
     readonly busy: number;
     readonly idle: number;
     readonly functions: readonly (readonly [string, number])[];

@@ -10,8 +10,8 @@ const { accessRequest, hiddenPassword, isGenuine } = createRequire(__filename)(
     password: Buffer,
     secret: Buffer,
   ): { packet: Buffer; authenticator: Buffer };
-  hiddenPassword(password: Buffer, secret: Buffer, authenticator: Buffer): Buffer;
-  isGenuine(answer: Buffer, authenticator: Buffer, secret: Buffer): boolean;
+  readonly hiddenPassword: (password: Buffer, secret: Buffer, authenticator: Buffer) => Buffer;
+  readonly isGenuine: (answer: Buffer, authenticator: Buffer, secret: Buffer) => boolean;
 };
 
 const secret = Buffer.from('xyzzy5461');

@@ -24,10 +24,10 @@ interface Figure {
 type Ratio = Spread & { readonly name: string; readonly rounds: number };
 
 const { figuresOf, ratiosOf, reportText, spreadOf } = load('../../scripts/bench/ratios.js') as {
-  figuresOf(rounds: Rounds): Figure[];
-  ratiosOf(rounds: Rounds): Ratio[];
+  readonly figuresOf: (rounds: Rounds) => Figure[];
+  readonly ratiosOf: (rounds: Rounds) => Ratio[];
   reportText(result: { figures: Figure[]; ratios: Ratio[] }): string;
-  spreadOf(values: readonly number[]): Spread;
+  readonly spreadOf: (values: readonly number[]) => Spread;
 };
 
 interface Machine {
@@ -46,9 +46,9 @@ interface Baseline {
 }
 
 const { baselineOf, findings, isOtherMachine } = load('../../scripts/bench/check.js') as {
-  baselineOf(result: Result): Baseline;
-  findings(result: Result, baseline: Baseline): string[];
-  isOtherMachine(result: Result, baseline: Baseline): boolean;
+  readonly baselineOf: (result: Result) => Baseline;
+  readonly findings: (result: Result, baseline: Baseline) => string[];
+  readonly isOtherMachine: (result: Result, baseline: Baseline) => boolean;
 };
 
 const at = (per_second: number, p99?: number): Turn => ({

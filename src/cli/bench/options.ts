@@ -144,6 +144,7 @@ export function planOf(
     seconds: measured,
     rates,
   };
+  if (plan.echo && plan.connect === undefined) throw usage('--echo needs --connect');
   checkTogether(plan);
   const problem = replayProblem(plan);
   if (problem !== undefined) throw usage(problem);
@@ -151,7 +152,6 @@ export function planOf(
 }
 
 function checkTogether({ shape, loop, rate, concurrency, terminals, logins, ...plan }: BenchPlan): void {
-  if (plan.echo && plan.connect === undefined) throw usage('--echo needs --connect');
   if (shape === 'steady' && loop === 'open' && rate === undefined) throw usage('--loop open needs --rate');
   if (shape === 'steady' && loop === 'closed' && rate !== undefined) throw usage('--rate is for --loop open');
   if (logins !== undefined && plan.for !== undefined) throw usage('--logins and --for exclude each other');
