@@ -4,12 +4,12 @@ import { createRequire } from 'node:module';
 const { accessRequest, hiddenPassword, isGenuine } = createRequire(__filename)(
   '../../scripts/bench/contestants/radiusLoad.js',
 ) as {
-  accessRequest(
+  readonly accessRequest: (
     identifier: number,
     user: string,
     password: Buffer,
     secret: Buffer,
-  ): { packet: Buffer; authenticator: Buffer };
+  ) => { packet: Buffer; authenticator: Buffer };
   readonly hiddenPassword: (password: Buffer, secret: Buffer, authenticator: Buffer) => Buffer;
   readonly isGenuine: (answer: Buffer, authenticator: Buffer, secret: Buffer) => boolean;
 };

@@ -26,7 +26,7 @@ type Ratio = Spread & { readonly name: string; readonly rounds: number };
 const { figuresOf, ratiosOf, reportText, spreadOf } = load('../../scripts/bench/ratios.js') as {
   readonly figuresOf: (rounds: Rounds) => Figure[];
   readonly ratiosOf: (rounds: Rounds) => Ratio[];
-  reportText(result: { figures: Figure[]; ratios: Ratio[] }): string;
+  readonly reportText: (result: { figures: Figure[]; ratios: Ratio[] }) => string;
   readonly spreadOf: (values: readonly number[]) => Spread;
 };
 
