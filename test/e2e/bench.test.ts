@@ -1,8 +1,13 @@
 /** `m2m bench` against a real gateway and database: what it counts, and what it ends with. */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { join } from 'node:path';
 import { m2m, requireBuild, type Ended } from '../support/cli';
 import { createDatabase, type TestDatabase } from '../support/database';
 import { startGateway, testHome, type GatewayProcess, type TestHome } from '../support/gateway';
 import { Operator } from '../support/operator';
+
+const BARE_SERVER = join(__dirname, '..', '..', 'scripts', 'bench', 'contestants', 'bareServer.js');
 
 let database: TestDatabase;
 let home: TestHome;
@@ -58,6 +63,30 @@ test('a new connection for each login', async () => {
   expect(machine).toMatchObject({ node: process.version, postgres: expect.any(String) as string });
   // Nothing of the database's address, which may hold a password.
   expect(ended.out).not.toContain(database.url);
+});
+
+test('a server that echoes takes more logins than a gateway would, and no database', async () => {
+  const server = spawn(process.execPath, [BARE_SERVER, '--batched'], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  try {
+    const [line] = (await once(server.stdout, 'data')) as [Buffer];
+    const where = ['--connect', line.toString().trim(), '--echo'];
+    const ended = await m2m([
+      'bench',
+      ...where,
+      '--terminals',
+      '2',
+      '--logins',
+      '500',
+      '--json',
+      ...PATIENCE,
+    ]);
+    expect([ended.code, ended.err]).toEqual([0, '']);
+    expect(shown(ended).logins).toEqual([expect.objectContaining({ ok: 500, failed: 0, refused: {} })]);
+  } finally {
+    server.kill('SIGKILL');
+  }
 });
 
 test('standing connections, session keys and heartbeats; the terminals are found again', async () => {
@@ -132,6 +161,7 @@ test.each([
   [['--connect', '127.0.0.1:1'], '--connect needs --database-url'],
   [['--connect', '127.0.0.1:1', '--database-url', 'mysql://x/y'], '--database-url holds something else'],
   [['--database-url', 'postgresql://x/y'], '--database-url is for --connect'],
+  [['--echo'], '--echo needs --connect'],
   [['--loop', 'open'], '--loop open needs --rate'],
   [
     ['--loop', 'open', '--rate', '1000', '--terminals', '10'],

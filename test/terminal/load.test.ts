@@ -164,6 +164,7 @@ describe('a stock of frames', () => {
     wrong: 0,
     sessionKey: true,
     sequence: 7,
+    again: false,
   } as const;
 
   test('gives each frame once, with rising sequences, and signs what it lacks', () => {
@@ -189,6 +190,16 @@ describe('a stock of frames', () => {
     stock.fill(2);
     expect([0, 1, 2].map((terminal) => stock.take(terminal).sequence)).toEqual([8, 8, 8]);
     expect(stock.signedLate).toBe(0);
+  });
+
+  test('for a server that echoes, frames are sent again when all have been', () => {
+    const stock = new Stock({ ...crew, again: true });
+    stock.fill(2);
+    const frames = [0, 0, 0, 0, 0, 1].map((terminal) => stock.take(terminal));
+    expect(frames.map(({ sequence }) => sequence)).toEqual([7, 8, 7, 8, 7, 7]);
+    expect(frames[4]!.bytes).toEqual(frames[0]!.bytes);
+    expect(frames[5]!.bytes).not.toEqual(frames[0]!.bytes);
+    expect([stock.signedLate, stock.logins(0)]).toEqual([0, 5]);
   });
 
   test('heartbeats go above the login', () => {

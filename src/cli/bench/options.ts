@@ -13,6 +13,7 @@ import { secondsValue, suiteValue, whereValue } from '../values';
 export interface BenchOptions {
   readonly connect?: Where;
   readonly databaseUrl?: string;
+  readonly echo?: true;
   readonly threads: number;
   readonly terminals?: number;
   readonly seed: string;
@@ -70,6 +71,10 @@ export function addCommonOptions(command: Command, terminals: number): Command {
     .option(
       '--database-url <url>',
       'its database, as its owner, where the terminals are provisioned (default: DATABASE_URL)',
+    )
+    .option(
+      '--echo',
+      'what --connect names is no gateway and sends each frame back as its response (scripts/bench): nothing is provisioned or verified',
     )
     .option('--terminals <number>', `how many log in (default: ${terminals})`, whole(1, MOST_TERMINALS))
     .option('--seed <text>', 'what their secrets follow from', 'bench')
@@ -133,11 +138,13 @@ export function planOf(
     ...options,
     shape,
     terminals: count,
+    verify: options.echo ? 0 : options.verify,
     concurrency: options.concurrency ?? Math.min(CONCURRENCY, count),
     warmUp: options.warmUp ?? (measured === undefined || shape === 'storm' ? 0 : 2),
     seconds: measured,
     rates,
   };
+  if (plan.echo && plan.connect === undefined) throw usage('--echo needs --connect');
   checkTogether(plan);
   const problem = replayProblem(plan);
   if (problem !== undefined) throw usage(problem);
@@ -162,7 +169,7 @@ function checkTogether({ shape, loop, rate, concurrency, terminals, logins, ...p
 function replayProblem(plan: BenchPlan): string | undefined {
   const { shape, loop, logins, seconds, warmUp, rate = 0, terminals, connections } = plan;
   const standing = connections === 'persistent' && shape !== 'storm' ? terminals : 0;
-  if (shape === 'storm') return undefined;
+  if (shape === 'storm' || plan.echo) return undefined;
   if (shape === 'ramp') {
     const each = seconds ?? 0;
     const all = plan.rates.reduce((sum, one) => sum + one * each, (plan.rates[0] ?? 0) * warmUp);

@@ -24,7 +24,7 @@ const GATEWAY_FILES = 400;
 export async function runBench(plan: BenchPlan): Promise<void> {
   if (plan.connect === undefined && plan.databaseUrl !== undefined)
     throw usage('--database-url is for --connect: without it the database is one of its own');
-  const databaseUrl = plan.connect === undefined ? undefined : databaseUrlOf(plan);
+  const databaseUrl = plan.connect === undefined || plan.echo ? undefined : databaseUrlOf(plan);
   checkOpenFiles(connectionsOf(plan), plan.connect === undefined ? GATEWAY_FILES : 0);
   const stop = new AbortController();
   const onSignal = (): void => stop.abort(failed('stopped by a signal'));
@@ -35,7 +35,7 @@ export async function runBench(plan: BenchPlan): Promise<void> {
     const target = stage ?? (await resolved(plan.connect as Target));
     const report = await unlessStopped(
       stop.signal,
-      measure(plan, target, stage?.databaseUrl ?? (databaseUrl as string), stage, stop.signal),
+      measure(plan, target, stage?.databaseUrl ?? databaseUrl ?? '', stage, stop.signal),
     );
     show(plan, report);
   } finally {
@@ -95,7 +95,9 @@ async function measure(
   stop: AbortSignal,
 ): Promise<Report> {
   await reachable(target);
-  const { postgres } = await provision(databaseUrl, plan.seed, plan.terminals + plan.beating, stop);
+  const postgres = plan.echo
+    ? undefined
+    : (await provision(databaseUrl, plan.seed, plan.terminals + plan.beating, stop)).postgres;
   stop.throwIfAborted();
   // Only these two: threads are given copies, and a stage cannot be copied.
   const load = new Load(plan, { host: target.host, port: target.port });

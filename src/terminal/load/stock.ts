@@ -19,9 +19,10 @@ export interface Crew {
   readonly sessionKey: boolean;
   /** Sequence of the first frame of each terminal; another one in every run, or its frames might be replays. */
   readonly sequence: number;
+  /** Whether signed frames are sent again when all of them have been: no gateway takes one twice. */
+  readonly again: boolean;
 }
 
-/** A frame that is sent once. */
 export interface LoginFrame {
   readonly bytes: Buffer;
   readonly sequence: number;
@@ -81,11 +82,12 @@ export class Stock {
 
   /** The next login frame of a terminal. */
   take(terminal: number): LoginFrame {
-    const login = this.used[terminal]!++;
+    const login = this.turn(this.used[terminal]!++);
     const sequence = this.sequenceOf(login);
     this.sequences[terminal] = sequence;
-    const fresh = login >= this.from && login < this.until && Date.now() - this.signedAt < STALE_AFTER;
-    if (!fresh) {
+    const signed = login >= this.from && login < this.until;
+    const stale = !this.crew.again && Date.now() - this.signedAt >= STALE_AFTER;
+    if (!signed || stale) {
       this.signedLate++;
       return { bytes: this.sign(terminal, login).frame, sequence };
     }
@@ -108,6 +110,13 @@ export class Stock {
     const like = loginRequest(device, { sequence, time: 0, explicit: true }, this.wishes);
     const digest = bytes.subarray(bytes.length - like.digest.length);
     return { ...like, frame: bytes, digest, suite, owedSessionKey: sessionKey };
+  }
+
+  private turn(login: number): number {
+    const { from, until } = this;
+    return this.crew.again && login >= until && until > from
+      ? from + ((login - from) % (until - from))
+      : login;
   }
 
   private sign(terminal: number, login: number): Asked {
