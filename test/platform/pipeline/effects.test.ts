@@ -52,6 +52,7 @@ function workshop() {
     reporter: { sessionEnded: ended } as unknown as Reporter,
     configure: () => undefined,
     now: () => clock.now,
+    clock: () => clock.now,
     onError: (error) => {
       throw error;
     },

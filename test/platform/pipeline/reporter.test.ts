@@ -44,6 +44,7 @@ function bench() {
     junk,
     decoy: decoyRecord((size) => Buffer.alloc(size)),
     now: () => 1_000,
+    clock: () => 1_000,
   });
   const answered = (serial: string, answer: Answer) =>
     reporter.login(loginOf(serial), connection, 1_000, answer, undefined);
