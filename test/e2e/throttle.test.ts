@@ -45,7 +45,12 @@ async function dial(to: GatewayProcess, from: string): Promise<RawTerminal> {
 }
 
 let sequence = 0;
-async function attempt(to: GatewayProcess, from: string, terminal: Terminal, password?: Buffer): Promise<Parsed> {
+async function attempt(
+  to: GatewayProcess,
+  from: string,
+  terminal: Terminal,
+  password?: Buffer,
+): Promise<Parsed> {
   const socket = await dial(to, from);
   return socket.ask(login(terminal, { sequence: ++sequence, ...(password && { password }) }));
 }
@@ -53,9 +58,10 @@ async function attempt(to: GatewayProcess, from: string, terminal: Terminal, pas
 const GUESS = Buffer.from('guess');
 
 async function failures(serial: string): Promise<number> {
-  const [row] = await operator.sql<{ failures: string }>('SELECT failures FROM m2m.throttle WHERE serial = $1', [
-    serial,
-  ]);
+  const [row] = await operator.sql<{ failures: string }>(
+    'SELECT failures FROM m2m.throttle WHERE serial = $1',
+    [serial],
+  );
   return Number(row?.failures ?? 0);
 }
 

@@ -13,7 +13,7 @@ import { isTransient } from './databaseErrors';
 const WRITE_INTERVAL = 300;
 const LOOK_INTERVAL = 1_000;
 /** Counts in one statement. */
-const LOT = 1_000;
+const LOT = 500;
 /** Rows of one look, the latest first. */
 const ROWS = 5_000;
 /** Seconds that a statement of another process may have been under way: its rows show up late. */
@@ -64,10 +64,7 @@ export class Throttles {
     await this.look();
     const every = (interval: number, act: () => Promise<void>) =>
       setInterval(() => void act(), interval).unref();
-    this.timers = [
-      every(WRITE_INTERVAL, () => this.write()),
-      every(LOOK_INTERVAL, () => this.look()),
-    ];
+    this.timers = [every(WRITE_INTERVAL, () => this.write()), every(LOOK_INTERVAL, () => this.look())];
   }
 
   async stop(): Promise<void> {
