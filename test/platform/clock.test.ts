@@ -8,7 +8,7 @@ function make() {
   const log: Log = { event: (action, facts) => void (action === 'clock-off' && told.push(facts)) };
   const state = { own: NOW, ahead: 0, away: false };
   const clock = new Clock({
-    ask: async () => (state.away ? undefined : state.own - state.ahead),
+    ask: () => Promise.resolve(state.away ? undefined : state.own - state.ahead),
     own: () => state.own,
     log,
   });
