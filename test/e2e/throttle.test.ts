@@ -186,6 +186,28 @@ test('a serial that nobody had a moment ago is let in as soon as it is provision
   }
 });
 
+test('a stranger who is spared the query is refused like anybody else, no sooner', async () => {
+  const delay = 500;
+  const gateway = await start('slow', { M2M_REFUSAL_DELAY: String(delay) });
+  try {
+    const [known, stranger] = [await operator.provision(), newTerminal()];
+    const socket = await dial(gateway, '127.0.0.7');
+    const answers: Omit<Parsed, 'sequence' | 'serial' | 'covered'>[] = [];
+    for (const terminal of [known, stranger, stranger, stranger]) {
+      const begun = performance.now();
+      const answer = await socket.ask(login(terminal, { sequence: ++sequence, password: GUESS }));
+      // It counts from when the frame is there, by a clock of whole milliseconds.
+      expect(performance.now() - begun).toBeGreaterThan(delay - 5);
+      const { command, version, suite, result, tlvs, digest } = answer;
+      answers.push({ command, version, suite, result, tlvs, digest });
+    }
+    expect(answers[0]).toMatchObject({ result: RESULT.AUTH_FAILED, suite: 0, tlvs: new Map() });
+    for (const answer of answers) expect(answer).toEqual(answers[0]);
+  } finally {
+    await gateway.stop();
+  }
+});
+
 describe('newcomers', () => {
   const refused = async (gateway: GatewayProcess): Promise<number> => {
     const metrics = await (await fetch(`${gateway.ops}/metrics`)).text();
