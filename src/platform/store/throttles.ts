@@ -27,7 +27,8 @@ const ROW = `serial, address, failures, (extract(epoch FROM now() - last_failure
 /** All write in one order, so that they wait for each other and never crosswise. */
 const WRITE = `
   INSERT INTO m2m.throttle AS t (serial, address, failures, expires_at)
-  SELECT i.serial, i.address, i.failures, now() + CASE i.serial WHEN '' THEN interval '1 minute' ELSE interval '10 minutes' END
+  SELECT i.serial, i.address, i.failures,
+    now() + CASE i.serial WHEN '' THEN interval '1 minute' ELSE interval '10 minutes' END
   FROM (SELECT * FROM unnest($1::text[], $2::inet[], $3::bigint[]) AS u (serial, address, failures)
         ORDER BY u.serial COLLATE "C", u.address) AS i
   ON CONFLICT (serial, address) DO UPDATE SET
