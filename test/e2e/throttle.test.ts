@@ -45,7 +45,12 @@ async function dial(to: GatewayProcess, from: string): Promise<RawTerminal> {
 }
 
 let sequence = 0;
-async function attempt(to: GatewayProcess, from: string, terminal: Terminal, password?: Buffer): Promise<Parsed> {
+async function attempt(
+  to: GatewayProcess,
+  from: string,
+  terminal: Terminal,
+  password?: Buffer,
+): Promise<Parsed> {
   const socket = await dial(to, from);
   return socket.ask(login(terminal, { sequence: ++sequence, ...(password && { password }) }));
 }
@@ -53,9 +58,10 @@ async function attempt(to: GatewayProcess, from: string, terminal: Terminal, pas
 const GUESS = Buffer.from('guess');
 
 async function failures(serial: string): Promise<number> {
-  const [row] = await operator.sql<{ failures: string }>('SELECT failures FROM m2m.throttle WHERE serial = $1', [
-    serial,
-  ]);
+  const [row] = await operator.sql<{ failures: string }>(
+    'SELECT failures FROM m2m.throttle WHERE serial = $1',
+    [serial],
+  );
   return Number(row?.failures ?? 0);
 }
 
@@ -177,6 +183,28 @@ test('a serial that nobody had a moment ago is let in as soon as it is provision
       (line) => line['event.action'] === 'terminal-provisioned' && line['device.id'] === serial,
     );
     expect((await attempt(gateway, '127.0.0.2', terminal)).result).toBe(RESULT.OK);
+  }
+});
+
+test('a stranger who is spared the query is refused like anybody else, no sooner', async () => {
+  const delay = 500;
+  const gateway = await start('slow', { M2M_REFUSAL_DELAY: String(delay) });
+  try {
+    const [known, stranger] = [await operator.provision(), newTerminal()];
+    const socket = await dial(gateway, '127.0.0.7');
+    const answers: Partial<Parsed>[] = [];
+    for (const terminal of [known, stranger, stranger, stranger]) {
+      const begun = performance.now();
+      const answer = await socket.ask(login(terminal, { sequence: ++sequence, password: GUESS }));
+      // It counts from when the frame is there, by a clock of whole milliseconds.
+      expect(performance.now() - begun).toBeGreaterThan(delay - 5);
+      const { length, command, version, suite, result, tlvs, digest } = answer;
+      answers.push({ length, command, version, suite, result, tlvs, digest });
+    }
+    expect(answers[0]).toMatchObject({ result: RESULT.AUTH_FAILED, suite: 0, tlvs: new Map() });
+    for (const answer of answers) expect(answer).toEqual(answers[0]);
+  } finally {
+    await gateway.stop();
   }
 });
 

@@ -8,7 +8,7 @@ function make() {
   const log: Log = { event: (action, facts) => void (action === 'clock-off' && told.push(facts)) };
   const state = { own: NOW, ahead: 0, away: false };
   const clock = new Clock({
-    ask: async () => (state.away ? undefined : state.own - state.ahead),
+    ask: () => Promise.resolve(state.away ? undefined : state.own - state.ahead),
     own: () => state.own,
     log,
   });
@@ -23,15 +23,18 @@ test('one that is right is left alone', async () => {
   expect(told).toEqual([]);
 });
 
-test.each([600_000, -600_000])('%d ms ahead: the time is that of the database, and the log says so once', async (ahead) => {
-  const { clock, state, told } = make();
-  state.ahead = ahead;
-  await clock.measure();
-  await clock.measure();
-  expect(Math.abs(clock.now() - (NOW - ahead))).toBeLessThan(1000);
-  expect(told).toMatchObject([{ level: 'warn', outcome: 'failure' }]);
-  expect(told[0]!.message).toContain(ahead > 0 ? '600.0 s ahead of' : '600.0 s behind');
-});
+test.each([600_000, -600_000])(
+  '%d ms ahead: the time is that of the database, and the log says so once',
+  async (ahead) => {
+    const { clock, state, told } = make();
+    state.ahead = ahead;
+    await clock.measure();
+    await clock.measure();
+    expect(Math.abs(clock.now() - (NOW - ahead))).toBeLessThan(1000);
+    expect(told).toMatchObject([{ level: 'warn', outcome: 'failure' }]);
+    expect(told[0]!.message).toContain(ahead > 0 ? '600.0 s ahead of' : '600.0 s behind');
+  },
+);
 
 test('a little more or less does not make it jump', async () => {
   const { clock, state } = make();

@@ -21,7 +21,7 @@ export interface Count {
 
 export class FailureCounts {
   private readonly counts: Recent<Count>;
-  /** Keys of counts that are to be told; those with one failure only when there is room for them. */
+  /** Keys of counts that are to be told; of those with one failure a few only. */
   private readonly repeated = new Set<string>();
   private readonly single = new Set<string>();
 
@@ -67,21 +67,17 @@ export class FailureCounts {
     for (const [key, { of }] of this.counts.entries()) if (matches(of)) this.delete(key);
   }
 
-  /** Takes failures to be told, at most as many counts. Single ones that find no room wait for a second failure. */
-  take(most: number): [Counted, number][] {
-    const taken: [Counted, number][] = [];
-    for (const keys of [this.repeated, this.single]) {
-      for (const key of keys) {
-        if (taken.length >= most) break;
-        keys.delete(key);
-        const count = this.counts.get(key);
-        if (count === undefined || count.unwritten === 0) continue;
-        taken.push([count.of, count.unwritten]);
-        count.unwritten = 0;
-      }
-    }
+  /**
+   * Takes failures to be told. Single ones that find no room wait for a second failure: in a flood of serials, or of
+   * addresses, they are not worth a row each.
+   *
+   * @param most counts in all @param singles of these, those with one failure
+   */
+  take(most: number, singles: number): [Counted, number][] {
+    const repeated = this.takeOf(this.repeated, most);
+    const single = this.takeOf(this.single, Math.min(singles, most - repeated.length));
     this.single.clear();
-    return taken;
+    return [...repeated, ...single];
   }
 
   putBack(key: string, failures: number): void {
@@ -89,6 +85,19 @@ export class FailureCounts {
     if (count === undefined) return;
     count.unwritten += failures;
     this.repeated.add(key);
+  }
+
+  private takeOf(keys: Set<string>, most: number): [Counted, number][] {
+    const taken: [Counted, number][] = [];
+    for (const key of keys) {
+      if (taken.length >= most) break;
+      keys.delete(key);
+      const count = this.counts.get(key);
+      if (count === undefined || count.unwritten === 0) continue;
+      taken.push([count.of, count.unwritten]);
+      count.unwritten = 0;
+    }
+    return taken;
   }
 
   private forgetGone(): void {

@@ -102,8 +102,9 @@ export class Throttle {
 
   /** Takes what the others are to be told, the most urgent first; `told` or `putBack` follows. */
   take(most: number): Untold {
-    const sources = this.sources.take(most);
-    const noted = [...sources, ...this.pairs.take(most - sources.length)];
+    const singles = most / 10;
+    const sources = this.sources.take(most / 2, singles);
+    const noted = [...sources, ...this.pairs.take(most - sources.length, singles)];
     this.clearing = this.cleared;
     this.cleared = new Map();
     return {
@@ -152,7 +153,12 @@ export class Throttle {
   }
 
   private failed(of: Counted, now: number): void {
-    const count = this.countsOf(of).touch(keyOf(of), of, now, isSource(of) ? SOURCE_FORGET_AFTER : FORGET_AFTER);
+    const count = this.countsOf(of).touch(
+      keyOf(of),
+      of,
+      now,
+      isSource(of) ? SOURCE_FORGET_AFTER : FORGET_AFTER,
+    );
     count.failures++;
     count.unwritten++;
     const delay = delayAfter(of, count.failures);

@@ -9,10 +9,10 @@
 import type { Decoded } from '../../protocol/decode';
 import { serialText } from '../../protocol/header';
 import { decideLogin, type LoginDecision, type LoginGrant } from '../flows/login';
+import type { Verdict } from '../flows/throttle';
 import type { Connection } from '../listener/connection';
 import type { Answer, TerminalView } from '../model';
 import { DatabaseAway } from '../store/database';
-import type { Verdict } from '../flows/throttle';
 import { admitted, busy, DATABASE_AWAY, LOOK_AGAIN_AFTER, pause, type PipelineContext } from './context';
 import { lookUp } from './lookUp';
 

@@ -22,11 +22,18 @@ const FORGET_STRANGERS = `
 const FORGET_THROTTLE = `
   DELETE FROM m2m.throttle WHERE (serial, address) IN (
     SELECT serial, address FROM m2m.throttle WHERE expires_at <= now() LIMIT 50000 FOR UPDATE SKIP LOCKED)`;
+/** Beyond a million of them, in a flood from many addresses, those that end next. */
+const BOUND_THROTTLE = `
+  DELETE FROM m2m.throttle WHERE (serial, address) IN (
+    SELECT serial, address FROM m2m.throttle
+    WHERE expires_at < (SELECT expires_at FROM m2m.throttle ORDER BY expires_at DESC OFFSET 1000000 LIMIT 1)
+    LIMIT 50000 FOR UPDATE SKIP LOCKED)`;
 
 /** Statements, and milliseconds from one run to the next. */
 const CHORES: readonly (readonly [text: string, interval: number])[] = [
   [FORGET_IMPORT, 10_000],
-  [FORGET_THROTTLE, 10_000],
+  [FORGET_THROTTLE, 5_000],
+  [BOUND_THROTTLE, 10_000],
   [FORGET_STRANGERS, 60_000],
   [FORGET_CHANGES, 600_000],
   [FORGET_EXPIRED, 600_000],

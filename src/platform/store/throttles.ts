@@ -14,7 +14,7 @@ import { isTransient } from './databaseErrors';
 const WRITE_INTERVAL = 300;
 const LOOK_INTERVAL = 1_000;
 /** Counts in one statement. */
-const LOT = 1_000;
+const LOT = 500;
 /** Rows of one look, the latest first. */
 const ROWS = 5_000;
 /** Seconds that a statement of another process may have been under way: its rows show up late. */
@@ -28,7 +28,8 @@ const ROW = `serial, address, failures, (extract(epoch FROM now() - last_failure
 /** All write in one order, so that they wait for each other and never crosswise. */
 const WRITE = `
   INSERT INTO m2m.throttle AS t (serial, address, failures, expires_at)
-  SELECT i.serial, i.address, i.failures, now() + CASE i.serial WHEN '' THEN interval '1 minute' ELSE interval '10 minutes' END
+  SELECT i.serial, i.address, i.failures,
+    now() + CASE i.serial WHEN '' THEN interval '1 minute' ELSE interval '10 minutes' END
   FROM (SELECT * FROM unnest($1::text[], $2::inet[], $3::bigint[]) AS u (serial, address, failures)
         ORDER BY u.serial COLLATE "C", u.address) AS i
   ON CONFLICT (serial, address) DO UPDATE SET
@@ -65,10 +66,7 @@ export class Throttles {
     await this.look();
     const every = (interval: number, act: () => Promise<void>) =>
       setInterval(() => void act(), interval).unref();
-    this.timers = [
-      every(WRITE_INTERVAL, () => this.write()),
-      every(LOOK_INTERVAL, () => this.look()),
-    ];
+    this.timers = [every(WRITE_INTERVAL, () => this.write()), every(LOOK_INTERVAL, () => this.look())];
   }
 
   async stop(): Promise<void> {

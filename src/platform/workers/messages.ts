@@ -22,9 +22,7 @@ export type FromWorker =
 
 export type FromPrimary =
   /** Of all the others. */
-  | ({ readonly kind: 'elsewhere' } & Counts)
-  | { readonly kind: 'collect' }
-  | { readonly kind: 'stop' };
+  ({ readonly kind: 'elsewhere' } & Counts) | { readonly kind: 'collect' } | { readonly kind: 'stop' };
 
 /** Milliseconds between two looks at how many connections there are. */
 export const COUNT_INTERVAL = 250;

@@ -125,8 +125,12 @@ describe('shared', () => {
     failures(throttle, 6, 'T1', 'a');
     const { era } = throttle;
     throttle.take(10);
+    failures(throttle, 1, 'T1', 'a');
     throttle.told([told('T1', 'a', 12)], era, NOW);
     expect(throttle.delay('T1', 'a', NOW)).toBe(4_000);
+    // Twelve that are written, one that is not yet, and this one.
+    expect(attempt(throttle, 'T1', 'a', NOW + 4_000)).toBe(0);
+    expect(throttle.delay('T1', 'a', NOW + 4_000)).toBe(16_000);
   });
 
   test('a login ends the count everywhere, and what was read before does not bring it back', () => {

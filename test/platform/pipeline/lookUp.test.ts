@@ -9,9 +9,9 @@ function make(lookupTime: number | undefined) {
   const asked: string[] = [];
   const store = {
     lookupTime,
-    find: async (serial: string) => {
+    find: (serial: string) => {
       asked.push(serial);
-      return serial === 'known' ? known : undefined;
+      return Promise.resolve(serial === 'known' ? known : undefined);
     },
   };
   const context = { store, strangers: new Strangers(), now: () => 1_000 } as unknown as PipelineContext;

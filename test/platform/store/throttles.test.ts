@@ -92,6 +92,8 @@ test('an address is slowed down for what it does on all of them', async () => {
   const [one, other] = [made(), made()];
   for (let i = 0; i < 600; i++) attempts(one, 1, `T${i}`, '10.0.0.1');
   await one.write();
+  // A slow machine need not be done within a minute.
+  await fixture.client.query(`UPDATE m2m.throttle SET expires_at = now() + interval '1 hour'`);
   for (let i = 0; i < 600; i++) attempts(other, 1, `S${i}`, '10.0.0.1');
   await other.write();
   expect(delay(one, 'X', '10.0.0.1')).toBe(0);
@@ -135,7 +137,7 @@ test('a login ends the count of its pair everywhere, not that of its address', a
 
 test('IPv6 is counted by its network of 64 bits', async () => {
   const [one, other] = [made(), made()];
-  attempts(one, 12, 'T1', '2001:db8:0:0::/64');
+  attempts(one, 20, 'T1', '2001:db8:0:0::/64');
   await one.write();
   await other.look();
   expect(delay(other, 'T1', '2001:db8:0:0::/64')).toBeGreaterThan(0);
@@ -155,7 +157,7 @@ test.each([
   const throttles = made();
   const sources = { a: '10.0.0.1', b: '10.0.0.2' };
   for (const source of Object.values(sources))
-    for (const serial of ['T1', 'T2']) attempts(throttles, 12, serial, source);
+    for (const serial of ['T1', 'T2']) attempts(throttles, 20, serial, source);
   await throttles.write();
   expect(await call(fixture.client, 'lift_throttle', lift)).toBe('lifted');
   throttles.onChanges(await lifted());
@@ -203,10 +205,11 @@ test('a flood of new serials is written in bounded lots; a serial that is tried 
   attempts(throttles, 12, 'T1', '10.0.0.2');
   await throttles.write();
   const written = await rows();
-  expect(written).toHaveLength(1000);
+  // Two addresses, the serial that was tried again, and a tenth of a lot of the others.
+  expect(written).toHaveLength(53);
   expect(written).toContain('T1 10.0.0.2 12 4');
   await throttles.write();
-  expect(await rows()).toHaveLength(1000);
+  expect(await rows()).toHaveLength(53);
 });
 
 test('processes that write the same counts at the same time wait for each other', async () => {
