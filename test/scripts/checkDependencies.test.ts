@@ -2,8 +2,8 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 interface Script {
-  flaws(manifest: object, lock: { packages: Record<string, object> }): string[];
-  isLicenceAllowed(expression: string, allowed?: Set<string>): boolean;
+  readonly flaws: (manifest: object, lock: { packages: Record<string, object> }) => string[];
+  readonly isLicenceAllowed: (expression: string, allowed?: Set<string>) => boolean;
 }
 const ROOT = join(__dirname, '..', '..');
 // eslint-disable-next-line @typescript-eslint/no-require-imports

@@ -36,6 +36,29 @@ export class Operator {
     return terminal;
   }
 
+  /** Provisions many at once. A gateway that runs has sealed them when this resolves. */
+  async provisionMany(count: number): Promise<Terminal[]> {
+    const terminals = Array.from({ length: count }, () => newTerminal());
+    await this.sql(
+      `SELECT m2m.provision_terminal(serial, imei, imsi, uplink, downlink, base_key)
+       FROM unnest($1::text[], $2::text[], $3::text[], $4::bytea[], $5::bytea[], $6::bytea[])
+         AS t(serial, imei, imsi, uplink, downlink, base_key)`,
+      [
+        terminals.map(({ serial }) => serial),
+        terminals.map(({ imei }) => imei),
+        terminals.map(({ imsi }) => imsi),
+        terminals.map(({ uplinkPassword }) => uplinkPassword),
+        terminals.map(({ downlinkPassword }) => downlinkPassword),
+        terminals.map(({ baseKey }) => baseKey),
+      ],
+    );
+    for (;;) {
+      const [row] = await this.sql<{ plain: boolean }>('SELECT bool_or(plain) AS plain FROM m2m.credential');
+      if (row?.plain !== true) return terminals;
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+  }
+
   async close(): Promise<void> {
     await this.client.end();
   }

@@ -6,11 +6,16 @@
 /** Shorter ones turn up by chance. */
 const SHORTEST = 8;
 
-const noted = new Map<string, Buffer>();
+const noted = new Set<string>();
+/** Those that are not in the index yet. */
+const fresh: Buffer[] = [];
 
 /** @returns what it was given */
 export function noteSecret(secret: Buffer): Buffer {
-  if (secret.length >= SHORTEST) noted.set(secret.toString('latin1'), secret);
+  const name = secret.toString('latin1');
+  if (secret.length < SHORTEST || noted.has(name)) return secret;
+  noted.add(name);
+  fresh.push(Buffer.from(secret));
   return secret;
 }
 
@@ -49,13 +54,35 @@ export function formsOf(secret: Buffer): Needle[] {
   ];
 }
 
-/** One pass over the text however many needles there are: they are told apart by their first four bytes. */
-export function findSecret(text: Buffer, secrets: Iterable<Buffer> = noted.values()): Finding | undefined {
-  const byHead = new Map<number, Needle[]>();
-  for (const needle of [...secrets].flatMap(formsOf)) {
+/** Told apart by their first four bytes. */
+type Index = Map<number, Needle[]>;
+
+function add(index: Index, secret: Buffer): void {
+  for (const needle of formsOf(secret)) {
     const head = needle[1].readUInt32BE(0);
-    byHead.set(head, [...(byHead.get(head) ?? []), needle]);
+    const others = index.get(head);
+    if (others === undefined) index.set(head, [needle]);
+    else others.push(needle);
   }
+}
+
+/** Grows with what is noted: tests make thousands of secrets, and look more than once. */
+const index: Index = new Map();
+
+function indexOfNoted(): Index {
+  for (const secret of fresh.splice(0)) add(index, secret);
+  return index;
+}
+
+function indexOf(secrets: readonly Buffer[]): Index {
+  const made: Index = new Map();
+  for (const secret of secrets) add(made, secret);
+  return made;
+}
+
+/** One pass over the text however many secrets there are. */
+export function findSecret(text: Buffer, secrets?: readonly Buffer[]): Finding | undefined {
+  const byHead = secrets === undefined ? indexOfNoted() : indexOf(secrets);
   for (let at = 0, head = 0; at < text.length; at++) {
     head = ((head << 8) | text[at]!) >>> 0;
     const begin = at - 3;
