@@ -22,13 +22,14 @@ beforeAll(async () => {
   home = testHome();
   otherKeyFile = join(home.directory, 'copy.json');
   copyFileSync(home.keyFile, otherKeyFile);
-  const start = (name: string, file: string) =>
+  const start = (name: string, file: string, workers: string) =>
     startGateway({
       databaseUrl: database.url,
       home,
-      environment: { M2M_GATEWAY_ID: name, M2M_KEY_FILE: file },
+      environment: { M2M_GATEWAY_ID: name, M2M_KEY_FILE: file, M2M_WORKERS: workers },
     });
-  [one, two] = await Promise.all([start('one', home.keyFile), start('two', otherKeyFile)]);
+  // Of two with workers, since each process reads the file and changes over by itself.
+  [one, two] = await Promise.all([start('one', home.keyFile, '1'), start('two', otherKeyFile, '2')]);
   operator = await Operator.connect(database.url);
 });
 
@@ -104,6 +105,10 @@ test('a new sealing key is used once every gateway holds it; reseal frees the ol
 
   const done = await keys(['reseal']);
   expect([done.code, done.err]).toEqual([0, '']);
+  for (const { log } of [one, two])
+    expect(
+      log.filter((line) => line['event.action'] === 'keys-changed').map((line) => line['message']),
+    ).toEqual(['the key file was read again', `values are sealed under key ${fresh!} from now on`]);
   expect(done.out).toContain(`key ${old!} may be taken out of the key file`);
   expect(await keyOfUplink(before)).toBe(fresh);
   expect((await keys(['list'])).out).toMatch(new RegExp(`${old!}.* 0 values sealed under it`));
