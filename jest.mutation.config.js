@@ -13,7 +13,7 @@ module.exports = {
     `<rootDir>/test/${name}.test.ts`,
     `<rootDir>/test/${name}/**/*.test.ts`,
   ]),
-  // A hundred thousand frames for every mutant would find nothing that the vectors do not.
+  // 120,000 frames for every mutant would find nothing that the vectors do not.
   testPathIgnorePatterns: ['/node_modules/', 'everyBit'],
   testTimeout: 60000,
   maxWorkers: 1,
