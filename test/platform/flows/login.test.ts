@@ -4,6 +4,7 @@ import { LOGINS_KEPT, replayEntry } from '../../../src/platform/flows/replay';
 import type {
   Challenge,
   LoginKind,
+  PendingChange,
   SessionRow,
   Surroundings,
   TerminalRecord,
@@ -11,10 +12,12 @@ import type {
 import { decode, type Message } from '../../../src/protocol/decode';
 import { isFault } from '../../../src/protocol/faults';
 import { readHeader } from '../../../src/protocol/header';
+import { decodeWmmp } from '../../../src/protocol/wmmp/decode';
 import { firstCode, mintPacket, proof, thirdCode } from '../../support/mutualOracle';
 import { newTerminal } from '../../support/operator';
 import { login, loginForKey, paddedSerial, unwrap, type RequestOptions } from '../../support/oracle';
 import { AROUND, recordOf } from '../../support/rooms';
+import { wmmpLogin } from '../../support/wmmpOracle';
 
 const SECONDS = AROUND.now / 1000;
 const device = newTerminal();
@@ -88,6 +91,11 @@ test.each<[string, Case, string]>([
     'a second later',
     { bytes: at(-300), around: { now: AROUND.now + 1000 } },
     'CLOCK_SKEW clock-off-by--301s',
+  ],
+  [
+    'a time left out, and a window below its minute',
+    { bytes: at(-60, { implicit: true }), around: { timestampWindow: 1 } },
+    'OK',
   ],
   ['a wider window', { bytes: at(-301), around: { timestampWindow: 301 } }, 'OK'],
   ['another IMEI', { bytes: claiming(other.imei, device.imsi) }, 'BINDING_MISMATCH other-imei'],
@@ -256,4 +264,93 @@ test.each<[string, Case, string]>([
   ['suspended', { ...mutual(), record: { status: 'suspended' } }, 'SUSPENDED suspended'],
 ])('AUTH_PROOF, %s', (_name, one, expected) => {
   expect(outcome(one)).toBe(expected);
+});
+
+const PENDING: PendingChange = {
+  ...{ id: 5, targets: 7, settled: 0, bySms: false, shown: 'never', textAt: undefined },
+  ...{
+    uplinkPassword: Buffer.alloc(16, 1),
+    downlinkPassword: Buffer.alloc(16, 2),
+    baseKey: Buffer.alloc(16, 3),
+  },
+};
+const pending = (extra: Partial<PendingChange> = {}): Partial<TerminalRecord> => ({
+  changes: { wished: 7, lastId: 5, pending: { ...PENDING, ...extra }, confirmed: undefined },
+});
+const under = (key: boolean | Buffer, password = PENDING.uplinkPassword!) =>
+  loginForKey(device, { suite: 1, at: SECONDS, password, keyProof: key });
+
+test.each<[string, Buffer, Partial<PendingChange>, number]>([
+  ['the new password', at(0, { password: PENDING.uplinkPassword! }), {}, 3],
+  ['the new password, the old key', under(true), {}, 3],
+  ['both', under(PENDING.baseKey!), {}, 7],
+  ['the new key', under(PENDING.baseKey!, device.uplinkPassword), {}, 4],
+  ['both, one settled before', under(PENDING.baseKey!), { settled: 2 }, 5],
+  ['neither', good, {}, 0],
+])('under %s of a pending change', (_name, bytes, extra, settled) => {
+  const { answer, session, write } = granted({ bytes, record: pending(extra) });
+  const password = (settled & 2) === 0 ? device.downlinkPassword : PENDING.downlinkPassword;
+  expect(answer.signer!.password).toEqual(password);
+  expect(answer.detail).toBe(settled === 0 ? undefined : 'settled-pending-change');
+  expect(write.credentials?.settled).toBe(settled === 0 ? undefined : settled);
+  expect(session.terminal.uplinkPassword).toEqual(
+    (settled & 1) === 0 ? device.uplinkPassword : PENDING.uplinkPassword,
+  );
+  expect(session.terminal.baseKey).toEqual((settled & 4) === 0 ? device.baseKey : PENDING.baseKey);
+});
+
+test.each<[string, Buffer, Partial<PendingChange>, string]>([
+  ['sent by SMS', at(0, { password: PENDING.uplinkPassword! }), { bySms: true }, 'AUTH_FAILED wrong-digest'],
+  [
+    'its key sent by SMS',
+    under(PENDING.baseKey!, device.uplinkPassword),
+    { bySms: true },
+    'BASE_KEY_MISMATCH wrong-base-key-digest',
+  ],
+  [
+    'of the key alone',
+    at(0, { password: PENDING.uplinkPassword! }),
+    { targets: 4 },
+    'AUTH_FAILED wrong-digest',
+  ],
+  [
+    'of the passwords alone',
+    under(PENDING.baseKey!),
+    { targets: 3 },
+    'BASE_KEY_MISMATCH wrong-base-key-digest',
+  ],
+  [
+    'settled before',
+    at(0, { password: PENDING.uplinkPassword! }),
+    { settled: 3 },
+    'AUTH_FAILED wrong-digest',
+  ],
+])('a change %s lets nobody in', (_name, bytes, extra, expected) => {
+  expect(outcome({ bytes, record: pending(extra) })).toBe(expected);
+});
+
+test('WMMP 3.0: a first login under new values is answered under them, and settles nothing yet', () => {
+  const bytes = wmmpLogin(device, { password: PENDING.uplinkPassword! });
+  const message3 = decodeWmmp(readHeader(bytes), bytes);
+  if (isFault(message3)) throw new Error(message3.name);
+  const first = (extra: Partial<PendingChange>) => {
+    const record = recordOf(device, pending({ ...PENDING, ...extra }));
+    const found = decideLogin(message3, { record, row: undefined }, AROUND, '192.0.2.9');
+    return 'granted' in found ? found.granted : undefined;
+  };
+  const { answer, session, write } = first({})!;
+  expect(answer).toMatchObject({ detail: 'under-pending-credentials', fields: { timestamp: SECONDS } });
+  expect(answer.signer).toMatchObject({ suite: 1, password: PENDING.downlinkPassword });
+  expect(session).toMatchObject({
+    login: 'wmmp3',
+    wmmp: { version: 0x0300, timestamp: SECONDS, unsettled: 3 },
+  });
+  expect(write.credentials).toMatchObject({
+    settled: 0,
+    record: { changes: { pending: { shown: 'latest' } } },
+  });
+  expect(write.replayEntry).toMatch(/^00000000-/);
+  // A change of the uplink password alone leaves the downlink one as it is.
+  expect(first({ targets: 5 })!.answer.signer!.password).toEqual(device.downlinkPassword);
+  expect(first({ shown: 'latest' })!.answer.detail).toBe('settled-pending-change');
 });
