@@ -299,3 +299,58 @@ test.each<[string, Session, Partial<oracle.RequestOptions>, string]>([
   expect(said(decision.answer)).toBe(expected);
   expect(writtenBy(decision)?.settled).toBe(expected === 'OK' ? 0 : undefined);
 });
+
+test('frames but CREDENTIAL_CONFIRM are good under the current password alone', () => {
+  const session = changing({ bySms: false });
+  const password = PENDING.uplinkPassword!;
+  expect(said(decideHeartbeat(beat({ password }), session, AROUND))).toBe('AUTH_FAILED wrong-digest');
+  const bytes = oracle.logout(device, { ...base, password });
+  expect(authenticate(message(bytes), session, AROUND)).toMatchObject({ result: 'AUTH_FAILED' });
+});
+
+test('a text that is masked needs no permission', () => {
+  const bytes = oracle.credentialChange(7, SMS)(device, base);
+  const request = requestCase(bytes, standing(), { plainTexts: false });
+  expect(said(decideChange(request).answer)).toBe('WAIT_FOR_SMS by-sms');
+});
+
+test('any other id than that of the last confirmed change is unknown', () => {
+  const decision = decideConfirm(requestCase(confirm(4, { keyProof: true }), confirmedThen(7)));
+  expect(said(decision.answer)).toBe('CHANGE_REFUSED unknown-change-id');
+});
+
+const NEW = ['newUplinkPassword', 'newDownlinkPassword', 'newBaseKey'] as const;
+
+test.each([1, 2, 3, 4, 5, 6, 7])('as ciphertext: the values of targets %d, and no others', (targets) => {
+  const bytes = oracle.credentialChange(targets)(device, { ...base, keyProof: true });
+  const decision = decideChange(requestCase(bytes, standing()));
+  const { pending } = writtenBy(decision)!.record.changes;
+  const values = [pending!.uplinkPassword, pending!.downlinkPassword, pending!.baseKey];
+  const { changeId, changeTargets, ...fields } = decision.answer.fields!;
+  expect([changeId, changeTargets]).toEqual([1, targets]);
+  const opened = NEW.map((name) => fields[name] && oracle.unwrap(device.baseKey, fields[name]));
+  expect(opened).toEqual(values);
+  expect(values.map((value) => value !== undefined)).toEqual([1, 2, 4].map((one) => (targets & one) !== 0));
+});
+
+test('asked again under the pending key: that key is settled, and wraps the same values', () => {
+  const bytes = oracle.credentialChange(7)(device, { ...base, keyProof: PENDING.baseKey! });
+  const session = changing({ bySms: false });
+  const decision = decideChange(requestCase(bytes, session));
+  const { settled, record } = writtenBy(decision)!;
+  expect(settled).toBe(4);
+  expect(record).toMatchObject({
+    baseKey: PENDING.baseKey,
+    revision: 2,
+    uplinkPassword: device.uplinkPassword,
+  });
+  expect(record.changes.pending).toEqual({ ...PENDING, bySms: false, settled: 4 });
+  const { newUplinkPassword, newBaseKey } = decision.answer.fields!;
+  expect(oracle.unwrap(PENDING.baseKey!, newUplinkPassword!)).toEqual(PENDING.uplinkPassword);
+  expect(oracle.unwrap(PENDING.baseKey!, newBaseKey!)).toEqual(PENDING.baseKey);
+  // Of other targets it is a new change, which stands beside the key that was settled.
+  const other = oracle.credentialChange(1)(device, { ...base, keyProof: PENDING.baseKey! });
+  const fresh = writtenBy(decideChange(requestCase(other, changing({ bySms: false }))))!;
+  expect(fresh).toMatchObject({ settled: 4, record: { baseKey: PENDING.baseKey, changes: { lastId: 6 } } });
+  expect(fresh.record.changes.pending).toMatchObject({ id: 6, targets: 1, settled: 0 });
+});

@@ -292,6 +292,10 @@ test.each<[string, Buffer, Partial<PendingChange>, number]>([
   const password = (settled & 2) === 0 ? device.downlinkPassword : PENDING.downlinkPassword;
   expect(answer.signer!.password).toEqual(password);
   expect(answer.detail).toBe(settled === 0 ? undefined : 'settled-pending-change');
+  const all = settled | (extra.settled ?? 0);
+  expect(session.terminal.changes.pending?.settled).toBe(all === 7 ? undefined : all);
+  expect(session.terminal.changes.confirmed).toEqual(all === 7 ? { id: 5, targets: 7 } : undefined);
+  expect(session.terminal.revision).toBe(settled === 0 ? 1 : 2);
   expect(write.credentials?.settled).toBe(settled === 0 ? undefined : settled);
   expect(session.terminal.uplinkPassword).toEqual(
     (settled & 1) === 0 ? device.uplinkPassword : PENDING.uplinkPassword,
