@@ -60,6 +60,7 @@ test.each([
   ['IPv4', '198.51.100.7', '198.51.100.7'],
   ['IPv6', '2001:db8:0:0:0:0:0:5', '2001:db8::5'],
   ['IPv4-mapped', '0:0:0:0:0:ffff:cb00:7109', '203.0.113.9'],
+  ['IPv6 that only looks so', '0:0:0:ffff:1:2:3:4', '::ffff:1:2:3:4'],
 ])('the address of a header for %s, glued to a login', async (_, address, shown) => {
   const terminal = await operator.provision();
   const socket = await dial();

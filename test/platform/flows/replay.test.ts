@@ -63,3 +63,24 @@ test('the bound counts what is kept, and tells when there is room again', () => 
     'full',
   );
 });
+
+test('an entry is kept half a minute longer than its frame is good, and not a second more', () => {
+  for (const [window, kept] of [
+    [300, 330],
+    [120, 150],
+    [121, 151],
+    [1, 150],
+  ] as const) {
+    const cutoff = replayCutoff(NOW, window);
+    expect(replayEntry(NOW / 1000 - kept, Buffer.alloc(16)) >= cutoff).toBe(true);
+    expect(replayEntry(NOW / 1000 - kept - 1, digest(255)) >= cutoff).toBe(false);
+    expect(replayCutoff(NOW + 999, window)).toBe(cutoff);
+  }
+  expect(replayCutoff(1000, WINDOW)).toBe('00000000-0000-0000-0000-000000000000');
+});
+
+test('room after: the second in which the oldest goes, one second at least, none where nothing is kept', () => {
+  expect(roomAfter([secondsAgo(10), secondsAgo(20), secondsAgo(331)], NOW, WINDOW)).toBe(311_000);
+  expect(roomAfter([secondsAgo(330)], NOW + 500, WINDOW)).toBe(1000);
+  expect(roomAfter([secondsAgo(400)], NOW, WINDOW)).toBe(0);
+});
