@@ -96,7 +96,7 @@ export class Wire {
       [far, near],
     ] as const) {
       end.on('close', () => {
-        this.pairs.delete(pair);
+        if (other.destroyed) this.pairs.delete(pair);
         // What was sent before is on its way still.
         other.end();
       });
