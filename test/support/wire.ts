@@ -63,6 +63,11 @@ export class Wire {
     for (const { near, far } of this.pairs) hold(near, far);
   }
 
+  /** What the server says gets lost from now on; what it is told does not. */
+  mute(): void {
+    for (const { near, far } of this.pairs) far.unpipe(near).pause();
+  }
+
   /** Silences those that stand, whatever becomes of others: a firewall that has forgotten them. */
   forget(): void {
     for (const { near, far } of this.pairs) hold(near, far);
