@@ -34,7 +34,7 @@ export interface Where {
 
 /** Of all terminals of a test. */
 export interface Book {
-  readonly operator: Operator;
+  readonly operator: Pick<Operator, 'sql'>;
   /** 0 to 1. */
   readonly random: () => number;
   readonly counts: Map<string, number>;
@@ -51,7 +51,7 @@ export function seeded(seed: number): () => number {
   };
 }
 
-export function newBook(operator: Operator, random: () => number): Book {
+export function newBook(operator: Book['operator'], random: () => number): Book {
   return { operator, random, counts: new Map(), faults: [] };
 }
 
