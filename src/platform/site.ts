@@ -29,7 +29,7 @@ export interface Site {
 /** Who is told of what changed in the database; filled before the store is started. */
 export interface Audience {
   readonly onChanges: ((changes: readonly Change[]) => void)[];
-  /** The database is there again; what changed meanwhile was not told. */
+  /** The database is there again, or this process had stood still; what changed meanwhile was not told. */
   readonly onBack: (() => Promise<void>)[];
 }
 

@@ -108,6 +108,19 @@ describe('takeover', () => {
   });
 });
 
+test('a gateway that stood still so long that nobody told it anything looks for itself', async () => {
+  const terminal = await operator.provision();
+  const older = await loggedIn(one, terminal);
+  one.child.kill('SIGSTOP');
+  await operator.sql(`UPDATE m2m.instance SET seen_at = now() - interval '1 min' WHERE gateway = 'one'`);
+  const { socket } = await loggedIn(two, terminal, 2);
+  one.child.kill('SIGCONT');
+  expectDisconnect(await older.socket.next(), terminal, SUPERSEDED);
+  await older.socket.end();
+  expect((await socket.ask(heartbeat(terminal, { sequence: 3 }))).result).toBe(RESULT.OK);
+  socket.close();
+});
+
 describe('replay', () => {
   test('a login is never taken twice: same connection, other connection, other gateway', async () => {
     const terminal = await operator.provision();

@@ -5,7 +5,7 @@ import { decideChallenge } from '../flows/challenge';
 import type { Connection } from '../listener/connection';
 import type { Answer } from '../model';
 import { DatabaseAway } from '../store/database';
-import { admitted, busy, type PipelineContext } from './context';
+import { admitted, busy, DATABASE_AWAY, type PipelineContext } from './context';
 import { turnedAway } from './login';
 
 export async function challenge(
@@ -35,6 +35,6 @@ async function challenged(
     return decided.answer;
   } catch (error) {
     if (!(error instanceof DatabaseAway)) throw error;
-    return busy(context, 'database-away');
+    return busy(context, DATABASE_AWAY);
   }
 }

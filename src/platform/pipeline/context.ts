@@ -55,6 +55,8 @@ export function busy(context: PipelineContext, detail: string): Answer {
 
 /** Detail of a BUSY that is about how many others are at the door. */
 export const LATER_TURN = 'later-turn';
+/** Detail of a BUSY that every terminal gets now. */
+export const DATABASE_AWAY = 'database-away';
 
 /**
  * Works on a login, or a challenge, where there is room for one more.

@@ -97,8 +97,9 @@ export class Effects {
     try {
       for (let from = 0; from < ids.length; from += LOT) {
         const lot = ids.slice(from, from + LOT);
+        const stood = lot.map((id) => this.options.registry.get(id)?.session);
         const views = new Map((await this.options.store.byIds(lot)).map((view) => [view.record.id, view]));
-        for (const id of lot) this.apply(id, views.get(id));
+        lot.forEach((id, i) => this.apply(id, stood[i], views.get(id)));
       }
     } catch (error) {
       // The database is away: when it is back, all sessions are looked at.
@@ -106,10 +107,10 @@ export class Effects {
     }
   }
 
-  private apply(id: number, view: TerminalView | undefined): void {
+  /** @param session the one that stood when the database was asked: one that began meanwhile may be newer than `view` */
+  private apply(id: number, session: Session | undefined, view: TerminalView | undefined): void {
     const connection = this.options.registry.get(id);
-    const session = connection?.session;
-    if (connection === undefined || session === undefined) return;
+    if (connection === undefined || session === undefined || connection.session !== session) return;
     const effect = effectOn(session, view);
     if (effect.kind === 'refresh') {
       session.terminal = effect.record;

@@ -11,7 +11,7 @@ import { decideLogin, type LoginDecision, type LoginGrant } from '../flows/login
 import type { Connection } from '../listener/connection';
 import type { Answer, TerminalView } from '../model';
 import { DatabaseAway } from '../store/database';
-import { admitted, busy, LOOK_AGAIN_AFTER, pause, type PipelineContext } from './context';
+import { admitted, busy, DATABASE_AWAY, LOOK_AGAIN_AFTER, pause, type PipelineContext } from './context';
 
 export interface LoginOutcome {
   readonly answer: Answer;
@@ -48,13 +48,13 @@ async function settled(
     return await settle(context, connection, serial, judge);
   } catch (error) {
     if (!(error instanceof DatabaseAway)) throw error;
-    return { answer: busy(context, 'database-away'), view: undefined };
+    return { answer: busy(context, DATABASE_AWAY), view: undefined };
   }
 }
 
 /** Before anything is looked up: no database, or too many failed attempts. */
 export function turnedAway(context: PipelineContext, serial: string, address: string): Answer | undefined {
-  if (!context.store.available()) return busy(context, 'database-away');
+  if (!context.store.available()) return busy(context, DATABASE_AWAY);
   const wait = context.throttle.delay(serial, address, context.around().now);
   if (wait <= 0) return undefined;
   return { result: 'THROTTLED', fields: { retryAfter: wait }, detail: 'failed-attempts' };

@@ -7,7 +7,7 @@ import { resultLabel, type ResultName } from '../../protocol/results';
 import type { WmmpCommandName } from '../../protocol/wmmp/commands';
 import type { WmmpMessage } from '../../protocol/wmmp/decode';
 import type { Connection } from '../listener/connection';
-import { LATER_TURN } from './context';
+import { DATABASE_AWAY, LATER_TURN } from './context';
 import { SETTLED } from '../flows/credentials';
 import { dialectOf } from '../flows/dialect';
 import type { Answer, Session, TerminalRecord, TerminalView } from '../model';
@@ -43,6 +43,12 @@ const CHANGE_STEPS: Readonly<Partial<Record<string, Readonly<Partial<Record<Resu
   CREDENTIAL_CONFIRM: { OK: 'confirmed', CHANGE_REFUSED: 'refused', BASE_KEY_MISMATCH: 'refused' },
 };
 
+/** A whole fleet may be told to come back: a line each would cost more than their logins. */
+const TOLD_TO_MANY: Readonly<Partial<Record<string, (count: number) => string>>> = {
+  [LATER_TURN]: (count) => `more logins than can be worked on: ${count} were given a later turn`,
+  [DATABASE_AWAY]: (count) => `the database is away: ${count} logins were told to come back`,
+};
+
 /** A challenge that nobody could meet: anyone may send these by the thousand. */
 function isProbe(command: string, { detail }: Answer): boolean {
   return command === 'AUTH_CHALLENGE' && detail !== undefined;
@@ -66,7 +72,6 @@ export class Reporter {
     metrics.logins.inc({ result, version });
     metrics.frames.inc({ command: message.command, result });
     metrics.loginDuration.observe((now() - arrivedAt) / 1000);
-    if (answer.detail === LATER_TURN) return this.laterTurn();
     const serial = serialText(message.header.serial) ?? '';
     this.failure(message, connection, answer, view);
     if (answer.result === 'OK' && answer.detail === SETTLED) {
@@ -76,7 +81,7 @@ export class Reporter {
     if (message.command === 'AUTH_PROOF') {
       log.event('mutual-proof', { ...facts, message: `${serial}: proof ${answer.detail ?? result}` });
     }
-    log.event('terminal-login', {
+    this.tellLogin(answer, {
       ...facts,
       message:
         answer.result === 'OK' ? `${serial} logged in` : `${serial} refused: ${answer.detail ?? result}`,
@@ -86,18 +91,15 @@ export class Reporter {
     });
   }
 
-  /** A whole fleet may be told to come back: a line each would cost more than their logins. */
-  private laterTurn(): void {
-    this.options.junk.note(LATER_TURN, (count) =>
-      this.options.log.event('terminal-login', {
-        message: `more logins than can be worked on: ${count} were given a later turn`,
-        level: 'warn',
-        outcome: 'failure',
-        reason: resultLabel('BUSY'),
-        detail: LATER_TURN,
-        count,
-      }),
-    );
+  private tellLogin({ detail }: Answer, facts: LogFacts): void {
+    const { log, junk } = this.options;
+    const many = detail === undefined ? undefined : TOLD_TO_MANY[detail];
+    if (detail === undefined || many === undefined) return log.event('terminal-login', facts);
+    junk.note(detail, (count) => {
+      const { outcome, reason } = facts;
+      const rest = { level: 'warn', outcome, reason, detail, count, message: many(count) } as const;
+      log.event('terminal-login', count === 1 ? facts : rest);
+    });
   }
 
   request(message: Decoded, connection: Connection, arrivedAt: number, answer: Answer): void {

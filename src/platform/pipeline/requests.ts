@@ -15,7 +15,7 @@ import {
 import { replayEntry } from '../flows/replay';
 import type { Answer, Session, SessionRow, SessionWrite } from '../model';
 import { DatabaseAway } from '../store/database';
-import { busy, LOOK_AGAIN_AFTER, pause, type PipelineContext } from './context';
+import { busy, DATABASE_AWAY, LOOK_AGAIN_AFTER, pause, type PipelineContext } from './context';
 
 type Decide = (request: RequestCase) => RequestDecision;
 
@@ -56,7 +56,7 @@ export async function settle(
     return await settleOnce(context, session, entry, decide);
   } catch (error) {
     if (!(error instanceof DatabaseAway)) throw error;
-    return error.unsure ? { result: 'INTERNAL', detail: 'database-away' } : busy(context, 'database-away');
+    return error.unsure ? { result: 'INTERNAL', detail: DATABASE_AWAY } : busy(context, DATABASE_AWAY);
   }
 }
 

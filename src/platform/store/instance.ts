@@ -1,34 +1,44 @@
 /** This process among those of all gateways of a database: a row with a heartbeat, by which others know that it lives. */
 import type { Database } from './database';
 
-/** Without a heartbeat for this long an instance counts as gone, and views show its terminals as not connected. */
 const BEAT_INTERVAL = 2_000;
-const BEAT = 'UPDATE m2m.instance SET seen_at = now(), key_ids = $2 WHERE id = $1';
+/** Seconds without a heartbeat after which others do not tell an instance any more that they took over from it. */
+export const COUNTS_AS_GONE = 30;
+/** The margin is for logins whose statements had begun before the heartbeat was there. */
+const BEAT = `
+  UPDATE m2m.instance AS i SET seen_at = now(), key_ids = $2
+  FROM (SELECT seen_at FROM m2m.instance WHERE id = $1) AS last WHERE i.id = $1
+  RETURNING last.seen_at < now() - interval '${COUNTS_AS_GONE - 10} seconds'`;
+
+export interface InstanceOptions {
+  readonly database: Database;
+  readonly gateway: string;
+  readonly keyIds: () => string[];
+  /** So much time has passed since the last heartbeat that others may not have told this process something. */
+  readonly onLate: () => void;
+  readonly onError: (error: unknown) => void;
+}
 
 export class Instance {
   id = 0;
   private timer: NodeJS.Timeout | undefined;
 
-  constructor(
-    private readonly database: Database,
-    private readonly gateway: string,
-    private readonly keyIds: () => string[],
-    private readonly onError: (error: unknown) => void,
-  ) {}
+  constructor(private readonly options: InstanceOptions) {}
 
   /** @param listen host:port where terminals connect, for people */
   async start(listen: string): Promise<void> {
-    const { rows } = await this.database.query({
+    const { database, gateway, keyIds } = this.options;
+    const { rows } = await database.query({
       text: 'INSERT INTO m2m.instance (gateway, listen, key_ids) VALUES ($1, $2, $3) RETURNING id',
-      values: [this.gateway, listen, this.keyIds()],
+      values: [gateway, listen, keyIds()],
     });
     this.id = Number(rows[0]?.[0]);
-    this.timer = setInterval(() => this.beat(), BEAT_INTERVAL).unref();
+    this.timer = setInterval(() => void this.beat(), BEAT_INTERVAL).unref();
   }
 
   /** Where terminals connect, once that is known for certain. */
   async listening(listen: string): Promise<void> {
-    await this.database.query({
+    await this.options.database.query({
       text: 'UPDATE m2m.instance SET listen = $2 WHERE id = $1',
       values: [this.id, listen],
     });
@@ -42,15 +52,20 @@ export class Instance {
 
   /** Likewise for another process, which could not say it. */
   async bury(id: number): Promise<void> {
-    await this.database.query({
+    await this.options.database.query({
       text: `UPDATE m2m.instance SET seen_at = '-infinity' WHERE id = $1`,
       values: [id],
     });
   }
 
-  private beat(): void {
-    if (!this.database.available) return;
-    const values = [this.id, this.keyIds()];
-    this.database.query({ text: BEAT, values }).catch(this.onError);
+  private async beat(): Promise<void> {
+    const { database, keyIds, onLate, onError } = this.options;
+    if (!database.available) return;
+    try {
+      const { rows } = await database.query({ text: BEAT, values: [this.id, keyIds()] });
+      if (rows[0]?.[0] === true) onLate();
+    } catch (error) {
+      onError(error);
+    }
   }
 }

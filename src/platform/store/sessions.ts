@@ -19,6 +19,7 @@ import { Batcher } from './batcher';
 import { NO_SECRETS, secretColumns, SECRETS, type SecretsSql } from './credentialWrites';
 import type { Database, Timed } from './database';
 import { isTransient } from './databaseErrors';
+import { COUNTS_AS_GONE } from './instance';
 
 /** @internal One that is not committed was overtaken by another change, or its row is locked. */
 export interface Committed {
@@ -58,7 +59,7 @@ const login = (secrets: SecretsSql) => `
     INSERT INTO m2m.change (terminal_id, serial, action, instance)
     SELECT h.terminal_id, h.serial, 'session-superseded', h.prior_instance
     FROM held AS h JOIN m2m.instance AS g ON g.id = h.prior_instance
-    WHERE h.prior_instance <> $2::bigint AND g.seen_at > now() - interval '30 seconds'
+    WHERE h.prior_instance <> $2::bigint AND g.seen_at > now() - interval '${COUNTS_AS_GONE} seconds'
     RETURNING terminal_id
   ) ${secrets.writes}
   SELECT d.terminal_id, t.terminal_id IS NOT NULL FROM done AS d LEFT JOIN told AS t USING (terminal_id)`;

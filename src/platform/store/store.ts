@@ -44,7 +44,7 @@ export interface StoreOptions {
   /** What a wrong digest was nearly. */
   readonly search: Search;
   readonly onChanges: (changes: readonly Change[]) => void;
-  /** The database is there again; what changed meanwhile was not told. */
+  /** The database is there again, or this process had stood still; what changed meanwhile was not told. */
   readonly onBack: () => Promise<void>;
 }
 
@@ -86,7 +86,13 @@ export class GatewayStore {
     const database = new Database(options.url, options.poolSize, events, options.timeout);
     this.database = database;
     this.failures = new Failures({ database, ring, search: options.search, onError: this.onError });
-    this.instance = new Instance(database, options.gateway, () => options.keys.sealingIds, this.onError);
+    this.instance = new Instance({
+      database,
+      gateway: options.gateway,
+      keyIds: () => options.keys.sealingIds,
+      onLate: () => void options.onBack().catch(this.onError),
+      onError: this.onError,
+    });
     this.outbox = new Outbox(database, ring, (serial, error) => this.onUnreadable(serial, error));
     this.sealer = new Sealer(database, ring, this.onError);
     this.terminals = new Terminals({ database, ring, onUnreadable: this.onUnreadable });

@@ -1,0 +1,114 @@
+/** Sessions that are judged by what the database says, while logins go on. */
+import type { Connection } from '../../../src/platform/listener/connection';
+import { Registry } from '../../../src/platform/listener/registry';
+import { NO_CHANGES, type Session, type TerminalRecord } from '../../../src/platform/model';
+import { Effects } from '../../../src/platform/pipeline/effects';
+import type { Reporter } from '../../../src/platform/pipeline/reporter';
+import { RecordCache } from '../../../src/platform/store/recordCache';
+import type { FreshView } from '../../../src/platform/store/terminals';
+
+const record: TerminalRecord = {
+  id: 7,
+  serial: 'T7',
+  imei: '868123000000019',
+  imsi: '460001234567890',
+  status: 'active',
+  leastLogin: 'md5',
+  uplinkPassword: Buffer.from('up'),
+  downlinkPassword: Buffer.from('down'),
+  baseKey: undefined,
+  changes: NO_CHANGES,
+  msisdn: undefined,
+  packetsRevokedAt: 0,
+  revision: 3,
+};
+
+function loggedIn(id: string): Connection {
+  const signer = { suite: 1, password: Buffer.from('down'), imei: record.imei, imsi: record.imsi } as const;
+  const session: Session = { id, login: 'md5', signer, expiresAt: 1e15, terminal: record, lastSequence: 1 };
+  const connection = { session, isOpen: true, sendAway: jest.fn(), nextSequence: () => 1 };
+  return connection as unknown as Connection;
+}
+
+const view = (sessionId: string): FreshView => ({
+  record,
+  row: { sessionId, endReason: undefined, logins: [], requests: [] },
+});
+
+/** Effects whose database answers when the test says so. */
+function workshop() {
+  const asked: ((views: FreshView[]) => void)[] = [];
+  const registry = new Registry();
+  const ended = jest.fn();
+  const clock = { now: 1_000 };
+  const effects = new Effects({
+    store: {
+      byIds: () => new Promise((resolve) => asked.push(resolve)),
+      expire: () => Promise.resolve(),
+      detach: () => Promise.resolve(),
+    },
+    cache: new RecordCache(10),
+    registry,
+    reporter: { sessionEnded: ended } as unknown as Reporter,
+    configure: () => undefined,
+    now: () => clock.now,
+    onError: (error) => {
+      throw error;
+    },
+  });
+  const superseded = () =>
+    effects.onChanges([{ terminalId: 7, serial: 'T7', action: 'session-superseded', targeted: true }]);
+  const answer = async (...views: FreshView[]) => {
+    asked.shift()!(views);
+    await new Promise(setImmediate);
+  };
+  return { effects, registry, ended, clock, asked, superseded, answer };
+}
+
+const OLD = '00000000000000aa';
+const ELSEWHERE = '00000000000000bb';
+const NEW = '00000000000000cc';
+
+test('a session that another gateway took over is ended', async () => {
+  const { effects, registry, ended, superseded, answer } = workshop();
+  effects.began(loggedIn(OLD), 900);
+  superseded();
+  await answer(view(ELSEWHERE));
+  expect(ended.mock.calls.map(([, , reason]) => reason as string)).toEqual(['superseded']);
+  expect(registry.get(7)).toBeUndefined();
+});
+
+test('a session that began while the database was asked is not judged by its older answer', async () => {
+  const { effects, registry, ended, clock, superseded, answer, asked } = workshop();
+  effects.began(loggedIn(OLD), 900);
+  superseded();
+  const newer = loggedIn(NEW);
+  clock.now = 1_002;
+  effects.began(newer, 1_001);
+  expect(ended.mock.calls.map(([session]) => (session as Session).id)).toEqual([OLD]);
+  await answer(view(ELSEWHERE));
+  expect(registry.get(7)).toBe(newer);
+  expect(ended).toHaveBeenCalledTimes(1);
+  expect(asked).toHaveLength(0);
+});
+
+test('likewise where it began on the connection of the older one', async () => {
+  const { effects, registry, ended, superseded, answer } = workshop();
+  const connection = loggedIn(OLD);
+  effects.began(connection, 900);
+  superseded();
+  connection.session = loggedIn(NEW).session;
+  effects.began(connection, 1_001);
+  await answer(view(ELSEWHERE));
+  expect(registry.get(7)).toBe(connection);
+  expect(ended).not.toHaveBeenCalled();
+});
+
+test('a session whose login was under way when its terminal was named is judged by a look of its own', async () => {
+  const { effects, ended, superseded, answer, asked } = workshop();
+  superseded();
+  expect(asked).toHaveLength(0);
+  effects.began(loggedIn(OLD), 900);
+  await answer(view(ELSEWHERE));
+  expect(ended).toHaveBeenCalledTimes(1);
+});

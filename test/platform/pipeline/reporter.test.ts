@@ -1,0 +1,70 @@
+/** What of the answers becomes a log line. */
+import type { Decoded } from '../../../src/protocol/decode';
+import type { Connection } from '../../../src/platform/listener/connection';
+import type { Answer } from '../../../src/platform/model';
+import type { Log, LogFacts } from '../../../src/platform/ops/log';
+import { Metrics } from '../../../src/platform/ops/metrics';
+import { RollUp } from '../../../src/platform/ops/rollUp';
+import { Reporter } from '../../../src/platform/pipeline/reporter';
+import { decoyRecord } from '../../../src/platform/flows/decoy';
+import type { Failures } from '../../../src/platform/store/failures';
+
+const connection = { address: '127.0.0.9', port: 4711 } as Connection;
+
+function loginOf(serial: string): Decoded {
+  const header = {
+    length: 28,
+    command: 1,
+    sequence: 5,
+    version: 0x0400,
+    suite: 1,
+    result: 0,
+    serial: Buffer.alloc(16, 0),
+  };
+  header.serial.write(serial);
+  return {
+    header,
+    command: 'LOGIN',
+    isResponse: false,
+    fields: {},
+    digest: undefined,
+    covered: Buffer.alloc(0),
+  };
+}
+
+function bench() {
+  const lines: LogFacts[] = [];
+  const log: Log = { event: (_action, facts) => void lines.push(facts) };
+  const junk = new RollUp();
+  const sources = { databaseUp: () => false, waitingForDatabase: () => 0, droppedLogLines: () => 0 };
+  const reporter = new Reporter({
+    log,
+    metrics: new Metrics(sources),
+    failures: { note: () => undefined } as unknown as Failures,
+    junk,
+    decoy: decoyRecord((size) => Buffer.alloc(size)),
+    now: () => 1_000,
+  });
+  const answered = (serial: string, answer: Answer) =>
+    reporter.login(loginOf(serial), connection, 1_000, answer, undefined);
+  return { lines, junk, answered };
+}
+
+test.each([
+  ['database-away', 'the database is away: 2 logins were told to come back'],
+  ['later-turn', 'more logins than can be worked on: 2 were given a later turn'],
+])('a fleet that is told BUSY for %s is a line for the first, and one for the rest', (detail, message) => {
+  const { lines, junk, answered } = bench();
+  for (const serial of ['T1', 'T2', 'T3']) answered(serial, { result: 'BUSY', detail });
+  expect(lines).toHaveLength(1);
+  expect(lines[0]).toMatchObject({ serial: 'T1', reason: 'busy', detail, message: `T1 refused: ${detail}` });
+  junk.stop();
+  expect(lines[1]).toEqual({ level: 'warn', outcome: 'failure', reason: 'busy', detail, count: 2, message });
+});
+
+test('a terminal whose row is locked has a line of its own', () => {
+  const { lines, junk, answered } = bench();
+  for (const serial of ['T1', 'T2']) answered(serial, { result: 'BUSY', detail: 'terminal-locked' });
+  junk.stop();
+  expect(lines.map(({ serial }) => serial)).toEqual(['T1', 'T2']);
+});
