@@ -63,6 +63,11 @@ export class Wire {
     for (const { near, far } of this.pairs) hold(near, far);
   }
 
+  /** What the server says gets lost from now on; what it is told does not. */
+  mute(): void {
+    for (const { near, far } of this.pairs) far.unpipe(near).pause();
+  }
+
   /** Silences those that stand, whatever becomes of others: a firewall that has forgotten them. */
   forget(): void {
     for (const { near, far } of this.pairs) hold(near, far);
@@ -96,7 +101,7 @@ export class Wire {
       [far, near],
     ] as const) {
       end.on('close', () => {
-        this.pairs.delete(pair);
+        if (other.destroyed) this.pairs.delete(pair);
         // What was sent before is on its way still.
         other.end();
       });

@@ -38,9 +38,7 @@ export type RequestDecision =
 /** The digest, clock and sequence of a request; moves the session's sequence where the digest is good. */
 export function authenticate(message: Message, session: Session, around: Surroundings): Authentic | Answer {
   const { terminal, signer } = session;
-  const pending =
-    message.command === 'CREDENTIAL_CONFIRM' ? usableInConfirm(terminal).uplinkPassword : undefined;
-  const authentic = verifyDigest(message, terminal, around.now, pending);
+  const authentic = authenticUnder(message, terminal, around.now);
   if (message.header.suite !== signer.suite) return { result: 'AUTH_FAILED', detail: 'other-suite' };
   if (authentic === undefined) return { result: 'AUTH_FAILED', detail: 'wrong-digest' };
   if (!isTimely(authentic, around.now, around.timestampWindow)) {
@@ -51,6 +49,13 @@ export function authenticate(message: Message, session: Session, around: Surroun
   }
   session.lastSequence = message.header.sequence;
   return authentic;
+}
+
+/** What a request shows under a record: a confirmation may be under the password of the pending change. */
+export function authenticUnder(message: Message, record: TerminalRecord, now: number): Authentic | undefined {
+  const pending =
+    message.command === 'CREDENTIAL_CONFIRM' ? usableInConfirm(record).uplinkPassword : undefined;
+  return verifyDigest(message, record, now, pending);
 }
 
 export function isAuthentic(verdict: Authentic | Answer): verdict is Authentic {

@@ -3,6 +3,7 @@ import type { Message } from '../../protocol/decode';
 import { decideChange, decideConfirm } from '../flows/credentialChange';
 import {
   authenticate,
+  authenticUnder,
   decideLogout,
   decideSessionKey,
   isAuthentic,
@@ -32,7 +33,12 @@ export async function request(context: PipelineContext, message: Message, sessio
   if (!isAuthentic(verdict)) return verdict;
   if (decide === undefined) throw new Error(`no decider for ${message.command}`);
   const entry = replayEntry(verdict.timestamp, message.digest ?? Buffer.alloc(0));
-  return settle(context, session, entry, (base) => decide({ ...base, message, authentic: verdict }));
+  const first = session.terminal;
+  return settle(context, session, entry, (base) => {
+    // What was the pending password may be the current one by now: a confirmation whose answer was lost.
+    const afresh = base.record === first ? undefined : authenticUnder(message, base.record, base.around.now);
+    return decide({ ...base, message, authentic: afresh ?? verdict });
+  });
 }
 
 /**

@@ -8,6 +8,7 @@
 import { Socket } from 'node:net';
 import { Client, Pool, type ClientBase, type PoolClient, type PoolConfig } from 'pg';
 import { isAway, isCrowded } from './databaseErrors';
+import { READ_CLOCK, ServerClock } from './serverClock';
 
 /** The role that the service works as, once it has migrated. */
 export const GATEWAY_ROLE = 'm2m_gateway';
@@ -20,6 +21,8 @@ const GOODBYE = 1_000;
 const KEEPALIVE_AFTER = 10_000;
 
 export class Connections {
+  /** Known as soon as a connection is. */
+  readonly clock = new ServerClock();
   private readonly pool: Pool;
   private readonly sockets = new Set<Socket>();
   private roomier: NodeJS.Timeout | undefined;
@@ -30,6 +33,8 @@ export class Connections {
     private readonly most: number,
     onBroken: (error: Error) => void,
   ) {
+    // The pool awaits what this returns before it lends the connection; its types do not know.
+    const onConnect = ((client: ClientBase) => this.prepare(client)) as unknown as PoolConfig['onConnect'];
     this.pool = new Pool({ ...settings, max: most, onConnect, stream: () => this.socket() });
     this.pool.on('error', onBroken);
     // While it is lent, its statement hears of the error.
@@ -71,15 +76,18 @@ export class Connections {
     this.roomier = setTimeout(() => (this.pool.options.max = this.most), CROWDED_FOR).unref();
   }
 
+  private async prepare(client: ClientBase): Promise<void> {
+    await becomeGateway(client);
+    const { rows } = await client.query<[number]>({ text: READ_CLOCK, rowMode: 'array' });
+    this.clock.set(rows[0]![0]);
+  }
+
   private socket(): Socket {
     const socket = new Socket();
     this.sockets.add(socket);
     return socket.once('close', () => this.sockets.delete(socket));
   }
 }
-
-/** The pool awaits what this returns before it lends the connection; its types do not know. */
-const onConnect: PoolConfig['onConnect'] = (client) => becomeGateway(client) as unknown as void;
 
 async function becomeGateway(client: ClientBase): Promise<void> {
   await client.query(`SET ROLE ${GATEWAY_ROLE}`);

@@ -7,6 +7,7 @@
  */
 import type { PoolClient, PoolConfig, QueryArrayConfig, QueryArrayResult } from 'pg';
 import { Connections, connectionSettings, isUsable } from './connections';
+import { READ_CLOCK } from './serverClock';
 import { isAway, isUnsure } from './databaseErrors';
 
 /** Milliseconds, where no setting says otherwise (M2M_DATABASE_TIMEOUT). */
@@ -30,6 +31,9 @@ export class DatabaseAway extends Error {
     super(message);
   }
 }
+
+/** A statement, or one whose values depend on when it is given up: seconds since the epoch by the server's clock. */
+export type Timed = Omit<QueryArrayConfig, 'rowMode'> & { readonly valuesOf?: (until: number) => unknown[] };
 
 export interface DatabaseEvents {
   readonly lost: (reason: string) => void;
@@ -74,11 +78,13 @@ export class Database {
   }
 
   /** Runs one statement. Throws DatabaseAway where the server cannot be used, and other errors as they are. */
-  async query(statement: Omit<QueryArrayConfig, 'rowMode'>): Promise<QueryArrayResult<unknown[]>> {
+  async query({ valuesOf, ...statement }: Timed): Promise<QueryArrayResult<unknown[]>> {
     const { connections } = this;
+    const givenUpAt = performance.now() + this.timeout;
     const client = await this.lend(connections);
+    const timed = valuesOf && { values: valuesOf(connections.clock.at(givenUpAt)) };
     try {
-      const result = await client.query<unknown[]>({ ...statement, rowMode: 'array' });
+      const result = await client.query<unknown[]>({ ...statement, ...timed, rowMode: 'array' });
       client.release();
       return result;
     } catch (error) {
@@ -93,6 +99,13 @@ export class Database {
     await Promise.all(
       Array.from({ length: connections }, () => this.query({ text: 'SELECT pg_sleep(0.01)' })),
     );
+  }
+
+  /** Looks at the server's clock anew. */
+  async readClock(): Promise<void> {
+    const { clock } = this.connections;
+    const { rows } = await this.query({ text: READ_CLOCK });
+    clock.set(rows[0]?.[0] as number);
   }
 
   async close(): Promise<void> {

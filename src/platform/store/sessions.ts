@@ -5,6 +5,9 @@
  * that the frame was not taken before. Where that no longer holds nothing is written and the outcome says so; the
  * caller then looks the terminal up afresh and decides again, so the reasons stay in the deciders.
  *
+ * A statement that arrives late, after it was given up and the terminal was told to come again, does nothing: what
+ * the terminal was told since would be lost. The server's own clock decides.
+ *
  * Rows that somebody else holds locked are passed over (SKIP LOCKED), with the same outcome: an operator's long
  * transaction delays its own terminals only, and two gateways never wait for each other crosswise.
  */
@@ -14,7 +17,7 @@ import type { LoginWrite, SessionWrite } from '../model';
 import { byteaArray, plainArray, textArray } from './arrays';
 import { Batcher } from './batcher';
 import { NO_SECRETS, secretColumns, SECRETS, type SecretsSql } from './credentialWrites';
-import type { Database } from './database';
+import type { Database, Timed } from './database';
 import { isTransient } from './databaseErrors';
 import { COUNTS_AS_GONE } from './instance';
 
@@ -27,16 +30,16 @@ export interface Committed {
 
 const NOT_COMMITTED: Committed = { committed: false, tookOver: false };
 
-/** $1 least replay entry to keep, $2 instance, $3 seconds that a session lasts; then a column each. */
+/** $1 least replay entry to keep, $2 instance, $3 seconds that a session lasts, $4 until when; then a column each. */
 const login = (secrets: SecretsSql) => `
   WITH input AS MATERIALIZED (
-    SELECT * FROM unnest($4::bigint[], $5::int[], $6::bytea[], $7::text[], $8::bytea[], $9::uuid[], $10::text[], $11::text[]
-        ${secrets.parameters(12)})
+    SELECT * FROM unnest($5::bigint[], $6::int[], $7::bytea[], $8::text[], $9::bytea[], $10::uuid[], $11::text[], $12::text[]
+        ${secrets.parameters(13)})
       AS i (terminal_id, revision, session_id, login, session_key, entry, address, serial ${secrets.columns})
   ), held AS MATERIALIZED (
     SELECT i.*, CASE WHEN s.connected AND s.session_id IS NOT NULL THEN s.instance END AS prior_instance
     FROM input AS i JOIN m2m.session AS s ON s.terminal_id = i.terminal_id ${secrets.join}
-    WHERE s.revision = i.revision
+    WHERE s.revision = i.revision AND now() < to_timestamp($4::float8)
       AND i.entry <> ALL (s.logins)
       AND (cardinality(s.logins) < ${LOGINS_KEPT}
         OR (SELECT count(*) FROM unnest(s.logins) AS e WHERE e >= $1::uuid) < ${LOGINS_KEPT})
@@ -61,15 +64,15 @@ const login = (secrets: SecretsSql) => `
   ) ${secrets.writes}
   SELECT d.terminal_id, t.terminal_id IS NOT NULL FROM done AS d LEFT JOIN told AS t USING (terminal_id)`;
 
-/** $1 least replay entry to keep; then a column each. */
+/** $1 least replay entry to keep, $2 until when; then a column each. */
 const change = (secrets: SecretsSql) => `
   WITH input AS MATERIALIZED (
-    SELECT * FROM unnest($2::bigint[], $3::int[], $4::bytea[], $5::text[], $6::bytea[], $7::uuid[]
-        ${secrets.parameters(8)})
+    SELECT * FROM unnest($3::bigint[], $4::int[], $5::bytea[], $6::text[], $7::bytea[], $8::uuid[]
+        ${secrets.parameters(9)})
       AS i (terminal_id, revision, session_id, kind, session_key, entry ${secrets.columns})
   ), held AS MATERIALIZED (
     SELECT i.* FROM input AS i JOIN m2m.session AS s ON s.terminal_id = i.terminal_id ${secrets.join}
-    WHERE s.revision = i.revision AND s.session_id = i.session_id
+    WHERE s.revision = i.revision AND s.session_id = i.session_id AND now() < to_timestamp($2::float8)
       AND i.entry <> ALL (s.requests)
       AND (cardinality(s.requests) < ${REQUESTS_KEPT}
         OR (SELECT count(*) FROM unnest(s.requests) AS e WHERE e >= $1::uuid) < ${REQUESTS_KEPT})
@@ -192,10 +195,11 @@ export class Sessions {
 
   private commitLogins(items: readonly LoginWrite[]): Promise<Committed[]> {
     return apart(items, (lot, withSecrets) =>
-      this.run(withSecrets ? LOGIN_WITH_SECRETS : LOGIN, [
+      this.commit(withSecrets ? LOGIN_WITH_SECRETS : LOGIN, (until) => [
         this.options.cutoff(),
         this.options.instance(),
         this.options.sessionTtl,
+        until,
         ...this.columns(lot, (item) => item.login),
         textArray(lot.map((item) => item.address)),
         textArray(lot.map((item) => item.serial)),
@@ -206,8 +210,9 @@ export class Sessions {
 
   private commitChanges(items: readonly SessionWrite[]): Promise<Committed[]> {
     return apart(items, (lot, withSecrets) =>
-      this.run(withSecrets ? CHANGE_WITH_SECRETS : CHANGE, [
+      this.commit(withSecrets ? CHANGE_WITH_SECRETS : CHANGE, (until) => [
         this.options.cutoff(),
+        until,
         ...this.columns(lot, (item) => item.kind),
         ...(withSecrets ? secretColumns(lot, this.options.ring()) : []),
       ]),
@@ -215,10 +220,13 @@ export class Sessions {
   }
 
   private async markDetached(items: readonly Named[]): Promise<undefined[]> {
-    await this.run(DETACH, [
-      plainArray(items.map((item) => item.terminalId)),
-      byteaArray(items.map((item) => Buffer.from(item.sessionId, 'hex'))),
-    ]);
+    await this.run({
+      ...DETACH,
+      values: [
+        plainArray(items.map((item) => item.terminalId)),
+        byteaArray(items.map((item) => Buffer.from(item.sessionId, 'hex'))),
+      ],
+    });
     return items.map(() => undefined);
   }
 
@@ -239,10 +247,18 @@ export class Sessions {
     ];
   }
 
-  private async run(statement: Statement, values: unknown[]): Promise<unknown[][]> {
+  private async commit(statement: Statement, valuesOf: (until: number) => unknown[]): Promise<unknown[][]> {
+    const { database } = this.options;
+    const rows = await this.run({ ...statement, valuesOf });
+    // Where the server's clock was set, all of them would come too late.
+    if (rows.length === 0) await database.readClock();
+    return rows;
+  }
+
+  private async run(statement: Timed): Promise<unknown[][]> {
     for (let tries = 1; ; tries++) {
       try {
-        return (await this.options.database.query({ ...statement, values })).rows;
+        return (await this.options.database.query(statement)).rows;
       } catch (error) {
         if (!isTransient(error)) throw error;
         // Nothing was committed: the caller looks again, and gives up in the end.
