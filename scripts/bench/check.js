@@ -54,5 +54,11 @@ function tell(code, line) {
   if (code !== 0) process.exitCode = code;
 }
 
-if (require.main === module) main(process.argv.slice(2));
+if (require.main === module) {
+  try {
+    main(process.argv.slice(2));
+  } catch (error) {
+    tell(2, `check: ${error.message}`);
+  }
+}
 module.exports = { baselineOf, findings, isOtherMachine };
