@@ -101,7 +101,8 @@ export async function startGateway({
     child,
     ...output,
     stop: async () => {
-      if (isAlive(child)) await witness.scrape(ops);
+      // One that has been told to end already must not be told again at its very end.
+      if (isAlive(child) && !child.killed) await witness.scrape(ops);
       return ended('SIGTERM');
     },
     kill: async () => void (await ended('SIGKILL')),

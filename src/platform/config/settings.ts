@@ -242,7 +242,13 @@ export const SETTINGS = {
     86400,
     300,
   ),
-  refusalDelay: whole('M2M_REFUSAL_DELAY', 'milliseconds: AUTH_FAILED leaves at a multiple of them after its frame', 0, 10000, 50),
+  refusalDelay: whole(
+    'M2M_REFUSAL_DELAY',
+    'milliseconds: AUTH_FAILED leaves at a multiple of them after its frame',
+    0,
+    10000,
+    50,
+  ),
   sessionTtl: whole('M2M_SESSION_TTL', 'seconds that a session lasts', 1, 31536000, 86400),
   heartbeatInterval: whole('M2M_HEARTBEAT_INTERVAL', 'seconds between heartbeats', 1, 65535, 300),
   loginDeadline: whole(
