@@ -67,7 +67,6 @@ test(`a pause of ${PAUSE_MS / 1000} s`, async () => {
         told = await socket.next().catch(() => undefined);
       if (told !== undefined) expect(told.tlvs.get(TAG.DISCONNECT_REASON)![0]).toBeLessThanOrEqual(3);
     }
-    const ended = paused.log.filter((line) => line['event.action'] === 'session-ended');
     const ended = () => paused.log.filter((line) => line['event.action'] === 'session-ended');
     while (ended().length < TERMINALS) await sleep(50);
     expect(ended().map((line) => line['m2m.detail'])).toEqual(
