@@ -169,7 +169,11 @@ export class Keeper {
     }
     const isAnswer = answer.command === (parse(frame).command | RESPONSE);
     const result = Object.entries(RESULT).find(([, code]) => code === answer.result)?.[0] ?? '?';
-    const told = isAnswer ? result : answer.command === COMMAND.DISCONNECT ? 'DISCONNECT' : 'another frame';
+    const told = isAnswer
+      ? result
+      : answer.command === COMMAND.DISCONNECT
+        ? `DISCONNECT ${answer.tlvs.get(TAG.DISCONNECT_REASON)?.[0]}`
+        : 'another frame';
     this.count(`${name}: ${told}`);
     if (!isAnswer || !fine.includes(answer.result)) this.fault(`${name} was answered with ${told}`);
     else if (answer.result === RESULT.OK && name !== 'confirm') this.authentic(name, answer, frame);
