@@ -102,8 +102,8 @@ export class Wire {
     ] as const) {
       end.on('close', () => {
         if (other.destroyed) this.pairs.delete(pair);
-        // What was sent before is on its way still.
-        other.end();
+        // What was sent before is on its way still; what comes now has nowhere to go.
+        other.unpipe(end).resume().end();
       });
     }
     if (this.silent) hold(near, far);
