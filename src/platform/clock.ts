@@ -3,8 +3,8 @@
  * all gateways share: one gateway whose own clock is off must not turn terminals away that the others let in, nor
  * forget frames that the others still remember.
  *
- * Only what time it is comes from here. What measures how long something took, or when to do it next, goes by this
- * process's own clock, which does not jump when another offset is used.
+ * Only what time it is comes from here. What measures how long something took, or when to do it next, goes by `steady`,
+ * which does not jump when another offset is used.
  */
 import type { Log } from './ops/log';
 
@@ -27,14 +27,16 @@ export function steady(): number {
 export interface ClockOptions {
   /** Milliseconds since the epoch, by the database. Undefined: it cannot be asked now. */
   readonly ask: () => Promise<number | undefined>;
-  /** Milliseconds since the epoch, by this process. */
+  /** Milliseconds by a clock that does not jump. */
   readonly own: () => number;
+  /** Milliseconds since the epoch, by this machine: setting it changes nothing but what the log tells. */
+  readonly machine: () => number;
   /** Where it is told that this process's clock is off; undefined: another process of the gateway does so. */
   readonly log: Log | undefined;
 }
 
 export class Clock {
-  /** Milliseconds that are added to the process's own time. */
+  /** Milliseconds that are added to `own`. */
   private offset = 0;
   private isOff = false;
   private timer: NodeJS.Timeout | undefined;
@@ -55,25 +57,30 @@ export class Clock {
 
   /** Never throws. */
   async measure(): Promise<void> {
-    const { ask, own } = this.options;
-    const [asked, begun] = [own(), performance.now()];
+    const { ask, own, machine } = this.options;
+    const [asked, shown] = [own(), machine()];
     const told = await ask();
     if (told === undefined) return;
     // Half of the way there and back; that is also how wrong it may be.
-    const doubt = (performance.now() - begun) / 2;
+    const doubt = (own() - asked) / 2;
     this.use(told - (asked + doubt), doubt);
+    this.judge(told - (shown + doubt), doubt);
   }
 
   private use(measured: number, doubt: number): void {
     if (Math.abs(measured - this.offset) > WORTHWHILE + doubt) this.offset = measured;
-    const off = Math.abs(measured);
-    if (!this.isOff && off - doubt > OFF) this.tell(true, measured);
-    else if (this.isOff && off < RIGHT) this.tell(false, measured);
   }
 
-  private tell(isOff: boolean, measured: number): void {
+  /** @param behind milliseconds that the machine's clock is behind the database's */
+  private judge(behind: number, doubt: number): void {
+    const off = Math.abs(behind);
+    if (!this.isOff && off - doubt > OFF) this.tell(true, behind);
+    else if (this.isOff && off < RIGHT) this.tell(false, behind);
+  }
+
+  private tell(isOff: boolean, behind: number): void {
     this.isOff = isOff;
-    const by = `${(Math.abs(measured) / 1000).toFixed(1)} s ${measured < 0 ? 'ahead of' : 'behind'} the database's`;
+    const by = `${(Math.abs(behind) / 1000).toFixed(1)} s ${behind < 0 ? 'ahead of' : 'behind'} the database's`;
     this.options.log?.event('clock-off', {
       message: isOff
         ? `this machine's clock is ${by}; terminals are judged by the database's`

@@ -1,5 +1,5 @@
 /** What every process of a gateway has, whatever its duties: keys, the store, counters. */
-import { Clock } from './clock';
+import { Clock, steady } from './clock';
 import { nearMiss } from './flows/nearMiss';
 import { replayCutoff } from './flows/replay';
 import type { Settings } from './config/settings';
@@ -48,7 +48,8 @@ export async function openSite(parts: SiteParts, duties: Duties, audience: Audie
   const keys = new KeyKeeper(parts.keys);
   const clock = new Clock({
     ask: () => store.time(),
-    own: Date.now,
+    own: steady,
+    machine: Date.now,
     log: duties.office ? log : undefined,
   });
   const store = await openStore({

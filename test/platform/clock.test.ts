@@ -6,10 +6,11 @@ const NOW = 1_800_000_000_000;
 function make() {
   const told: LogFacts[] = [];
   const log: Log = { event: (action, facts) => void (action === 'clock-off' && told.push(facts)) };
-  const state = { own: NOW, ahead: 0, away: false };
+  const state = { own: NOW, ahead: 0, set: 0, away: false };
   const clock = new Clock({
     ask: () => Promise.resolve(state.away ? undefined : state.own - state.ahead),
     own: () => state.own,
+    machine: () => state.own + state.set,
     log,
   });
   return { clock, state, told };
@@ -65,4 +66,15 @@ test('while the database is away the offset stays', async () => {
   state.away = true;
   await clock.measure();
   expect(clock.now()).toBe(before);
+});
+
+test("where somebody sets the machine's clock the time stays, and the log says so once", async () => {
+  const { clock, state, told } = make();
+  await clock.measure();
+  state.set = 3_600_000;
+  expect(clock.now()).toBe(NOW);
+  await clock.measure();
+  await clock.measure();
+  expect(clock.now()).toBe(NOW);
+  expect(told.map(({ message }) => message)).toEqual([expect.stringContaining('3600.0 s ahead of')]);
 });
