@@ -47,14 +47,14 @@ test.each<[string, Partial<oracle.RequestOptions>, string]>([
   ['as it should be', {}, 'OK'],
   ['another password', { password: other.uplinkPassword }, 'AUTH_FAILED wrong-digest'],
   ['another suite than its login', { suite: 2 }, 'AUTH_FAILED other-suite'],
-  ['above the window', { at: SECONDS + 301 }, 'CLOCK_SKEW clock-off-by-301s'],
-  ['below the window', { at: SECONDS - 301 }, 'CLOCK_SKEW clock-off-by--301s'],
+  ['above the window', { at: SECONDS + 301 }, 'CLOCK_SKEW clock-ahead-by-301s'],
+  ['below the window', { at: SECONDS - 301 }, 'CLOCK_SKEW clock-behind-by-301s'],
   ['at the edge', { at: SECONDS - 300 }, 'OK'],
   ['the same sequence', { sequence: 9 }, 'REPLAY sequence-not-rising'],
   ['an older one', { sequence: 8 }, 'REPLAY sequence-not-rising'],
   ['half the circle on', { sequence: 9 + 2 ** 31 }, 'REPLAY sequence-not-rising'],
   ['just less', { sequence: 8 + 2 ** 31 }, 'OK'],
-  ['late and old', { at: SECONDS + 301, sequence: 9 }, 'CLOCK_SKEW clock-off-by-301s'],
+  ['late and old', { at: SECONDS + 301, sequence: 9 }, 'CLOCK_SKEW clock-ahead-by-301s'],
 ])('HEARTBEAT, %s', (_name, options, expected) => {
   const session = standing();
   const answer = decideHeartbeat(beat(options), session, AROUND);

@@ -84,13 +84,13 @@ test.each<[string, Case, string]>([
   ['retired', { bytes: good, record: { status: 'retired' } }, 'SUSPENDED retired'],
   ['at the end of the window', { bytes: at(300) }, 'OK'],
   ['at its beginning', { bytes: at(-300) }, 'OK'],
-  ['above the window', { bytes: at(301) }, 'CLOCK_SKEW clock-off-by-301s'],
-  ['below the window', { bytes: at(-301) }, 'CLOCK_SKEW clock-off-by--301s'],
+  ['above the window', { bytes: at(301) }, 'CLOCK_SKEW clock-ahead-by-301s'],
+  ['below the window', { bytes: at(-301) }, 'CLOCK_SKEW clock-behind-by-301s'],
   ['late in its second', { bytes: at(-300), around: { now: AROUND.now + 999 } }, 'OK'],
   [
     'a second later',
     { bytes: at(-300), around: { now: AROUND.now + 1000 } },
-    'CLOCK_SKEW clock-off-by--301s',
+    'CLOCK_SKEW clock-behind-by-301s',
   ],
   [
     'a time left out, and a window below its minute',
