@@ -8,7 +8,8 @@
  * copied to another row or column does not open. A key of its own for every row and column keeps random nonces
  * far from the 2^32 values that one key may seal (NIST SP 800-38D, section 8.3), however many logins there are.
  */
-import { createCipheriv, createDecipheriv, createHmac, randomBytes } from 'node:crypto';
+import { createCipheriv, createDecipheriv, createHmac } from 'node:crypto';
+import { freshRandom } from './random';
 
 const PLAIN = 0x00;
 const SEALED = 0x01;
@@ -49,7 +50,7 @@ export function keyRing(keys: readonly SealingKey[]): KeyRing {
 
 export function seal(ring: KeyRing, column: SealedColumn, serial: string, secret: Buffer): Buffer {
   const { id, key } = ring.newest;
-  const nonce = randomBytes(NONCE_END - KEY_ID_END);
+  const nonce = freshRandom(NONCE_END - KEY_ID_END);
   const bound = binding(column, serial);
   const cipher = createCipheriv('aes-256-gcm', rowKey(key, bound), nonce).setAAD(bound);
   const body = [cipher.update(secret), cipher.final()];

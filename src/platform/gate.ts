@@ -5,6 +5,7 @@
  *                                  effects <- change feed
  */
 import { randomBytes } from 'node:crypto';
+import { freshRandom } from '../crypto/random';
 import { makeSessionId } from '../crypto/sessionId';
 import { headerJudge } from '../protocol/judge';
 import { steady } from './clock';
@@ -179,8 +180,8 @@ export class Gate {
       heartbeatInterval,
       plainTexts: smsPlain === 'on',
       packetKeys: keys.packetKeys,
-      random: randomBytes,
-      sessionId: (terminalId) => makeSessionId(keys.ring(), terminalId, randomBytes(4)),
+      random: freshRandom,
+      sessionId: (terminalId) => makeSessionId(keys.ring(), terminalId, freshRandom(4)),
     };
   }
 

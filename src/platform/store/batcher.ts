@@ -2,8 +2,9 @@
  * Group commit: what arrives close together shares one statement.
  *
  * Modes: idle (nothing has come for a while: an item leaves at once, so a lone login does not wait), gathering
- * (items wait for the window or for the batch to fill), and saturated (as many batches under way as allowed: the
- * next one leaves as soon as one returns, with all that has gathered meanwhile).
+ * (items wait for the window or for the batch to fill), under way (a statement costs the same for a few items as for
+ * many: they wait for the one that is out to return, unless they are enough for another beside it), and saturated
+ * (as many batches under way as allowed).
  *
  * Of items with the same key one is under way at a time: an UPDATE may touch a row only once, and outcomes must be
  * heard of in the order in which the database made them, or the older of two logins would end the newer one.
@@ -16,6 +17,8 @@ export interface BatcherOptions<In, Out> {
   readonly maxItems: number;
   /** Batches under way at once. */
   readonly maxUnderWay: number;
+  /** Items that are worth a batch beside another one. */
+  readonly enough: number;
   /** Milliseconds that an item waits for company under load. */
   readonly window: number;
 }
@@ -57,8 +60,9 @@ export class Batcher<In, Out> {
   }
 
   private schedule(): void {
-    if (this.underWay >= this.options.maxUnderWay) return;
-    if (this.waiting.length >= this.options.maxItems) this.leave();
+    const { maxUnderWay, maxItems, enough } = this.options;
+    if (this.underWay >= maxUnderWay || (this.underWay > 0 && this.waiting.length < enough)) return;
+    if (this.waiting.length >= maxItems) this.leave();
     else
       this.timer ??= this.isIdle() ? setImmediate(this.leave) : setTimeout(this.leave, this.options.window);
   }

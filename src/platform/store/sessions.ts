@@ -141,7 +141,7 @@ export class Sessions {
 
   constructor(private readonly options: SessionsOptions) {
     const keyOf = (item: { terminalId: number }) => item.terminalId;
-    const shared = { keyOf, maxItems: 512, maxUnderWay: 2, window: 2 };
+    const shared = { keyOf, maxItems: 512, maxUnderWay: 2, enough: 64, window: 2 };
     this.logins = new Batcher<LoginWrite, Committed>({ ...shared, run: (items) => this.commitLogins(items) });
     this.changes = new Batcher<SessionWrite, Committed>({
       ...shared,

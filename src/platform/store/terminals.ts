@@ -54,6 +54,7 @@ export class Terminals {
       keyOf: (serial) => serial,
       maxItems: 512,
       maxUnderWay: 2,
+      enough: 64,
       window: 1,
     });
   }

@@ -6,7 +6,9 @@ interface Item {
 }
 
 /** A batcher whose batches are answered when the test says so. */
-function controlled(options: { maxItems?: number; maxUnderWay?: number; window?: number } = {}) {
+function controlled(
+  options: { maxItems?: number; maxUnderWay?: number; enough?: number; window?: number } = {},
+) {
   const batches: { items: readonly Item[]; finish: () => void; fail: (error: Error) => void }[] = [];
   const batcher = new Batcher<Item, number>({
     run: (items) =>
@@ -16,6 +18,7 @@ function controlled(options: { maxItems?: number; maxUnderWay?: number; window?:
     keyOf: ({ key }) => key,
     maxItems: options.maxItems ?? 100,
     maxUnderWay: options.maxUnderWay ?? 1,
+    enough: options.enough ?? 1,
     window: options.window ?? 5,
   });
   return { batcher, batches };
@@ -45,6 +48,25 @@ test('what gathers while a batch is under way leaves as one, and each gets its o
   expect(batches[1]!.items.map(({ key }) => key)).toEqual([1, 2, 3]);
   batches[1]!.finish();
   expect(await Promise.all([first, ...rest])).toEqual([0, 10, 20, 30]);
+});
+
+test('beside a batch under way a few wait for its return, and enough of them do not', async () => {
+  const { batcher, batches } = controlled({ maxUnderWay: 2, enough: 3, window: 0 });
+  const first = batcher.submit(item(0));
+  await passes(() => batches.length === 1);
+  const few = [1, 2].map((key) => batcher.submit(item(key)));
+  // Many times the window.
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  expect(batches).toHaveLength(1);
+  const third = batcher.submit(item(3));
+  await passes(() => batches.length === 2);
+  expect(batches[1]!.items.map(({ key }) => key)).toEqual([1, 2, 3]);
+  const last = batcher.submit(item(4));
+  batches[0]!.finish();
+  batches[1]!.finish();
+  await passes(() => batches.length === 3);
+  batches[2]!.finish();
+  expect(await Promise.all([first, ...few, third, last])).toEqual([0, 10, 20, 30, 40]);
 });
 
 test('the same key never stands twice in a batch; the later one goes into a later batch, in order', async () => {
