@@ -4,6 +4,7 @@ import { startGateway, testHome, type GatewayProcess, type TestHome } from '../s
 import { Operator } from '../support/operator';
 import { COMMAND, heartbeat, login, RESULT, TAG, type Terminal } from '../support/oracle';
 import { RawTerminal } from '../support/socket';
+import { eventually } from '../support/texts';
 
 const SUSPENDED = 2;
 const BURST = 10_000;
@@ -76,12 +77,12 @@ test('a listening connection that is cut off: what changed meanwhile is found, a
       `SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND query LIKE '%LISTEN m2m_change%'
          AND pid <> pg_backend_pid()`,
     );
-  const [before] = await listeners();
-  await operator.sql('SELECT pg_terminate_backend($1)', [before!.pid]);
+  const before = await eventually('a listening connection', async () => (await listeners())[0]);
+  await operator.sql('SELECT pg_terminate_backend($1)', [before.pid]);
   await suspend(terminal);
   await expectSentAway(socket);
   let again: { pid: number }[] = [];
-  while (again.length === 0 || again[0]!.pid === before!.pid) again = await listeners();
+  while (again.length === 0 || again[0]!.pid === before.pid) again = await listeners();
   const other = await onLine();
   await suspend(other.terminal);
   await expectSentAway(other.socket);

@@ -52,7 +52,7 @@ export class ChangeListener {
     try {
       await own.open();
       own.client.on('notification', this.onNotification);
-      await own.client.query(`LISTEN ${this.channel}`);
+      await this.subscribe(own);
       this.onNotification();
       await this.check(own);
     } catch {
@@ -67,8 +67,13 @@ export class ChangeListener {
   private async check(own: OwnConnection): Promise<void> {
     while (!this.stopped && !own.isGone) {
       await this.sleep(CHECK_INTERVAL);
-      if (!own.isGone) await own.client.query('SELECT');
+      // To subscribe again changes nothing, and has to be answered.
+      if (!own.isGone) await this.subscribe(own);
     }
+  }
+
+  private async subscribe({ client }: OwnConnection): Promise<void> {
+    await client.query(`LISTEN ${this.channel}`);
   }
 
   private async sleep(milliseconds: number): Promise<void> {
