@@ -62,6 +62,8 @@ type Turn =
 export class Connection {
   session: Session | undefined;
   challenge: Challenge | undefined;
+  /** A login on it is on its way into the database, which may show its session before this process hears of it. */
+  isCommitting = false;
   /** What its frames are of; from its first login on it is held to it. */
   dialect: 'v4' | 'wmmp' | undefined;
   /** WMMP 3.0: the SHA-256 of a frame that may come again, and the answer that it got, if it got one. */

@@ -31,6 +31,8 @@ export interface EffectsOptions {
 
 /** Terminals looked at in one statement. */
 const LOT = 1_000;
+/** Milliseconds after which a session is judged whose connection was just logging in anew. */
+const LOOK_AGAIN = 100;
 /** Milliseconds for which a change is remembered for logins that were under way when it came. */
 const REMEMBERED = 60_000;
 
@@ -114,6 +116,7 @@ export class Effects {
   private apply(id: number, session: Session | undefined, view: TerminalView | undefined): void {
     const connection = this.options.registry.get(id);
     if (connection === undefined || session === undefined || connection.session !== session) return;
+    if (connection.isCommitting) return void setTimeout(() => void this.check([id]), LOOK_AGAIN).unref();
     const effect = effectOn(session, view);
     if (effect.kind === 'refresh') {
       session.terminal = effect.record;

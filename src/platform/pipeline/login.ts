@@ -108,7 +108,10 @@ async function commit(
   { write, session }: LoginGrant,
   since: number,
 ): Promise<boolean> {
-  const { committed, tookOver } = await context.store.login(write);
+  connection.isCommitting = true;
+  const { committed, tookOver } = await context.store.login(write).finally(() => {
+    connection.isCommitting = false;
+  });
   if (!committed) return false;
   if (tookOver) context.store.nudge();
   connection.begin(session);

@@ -105,6 +105,35 @@ test('likewise where it began on the connection of the older one', async () => {
   expect(ended).not.toHaveBeenCalled();
 });
 
+test('a session is not judged while its connection logs in anew: what the database shows may be that login', async () => {
+  const { effects, registry, ended, superseded, answer, asked } = workshop();
+  const connection = loggedIn(OLD);
+  effects.began(connection, 900);
+  connection.isCommitting = true;
+  superseded();
+  await answer(view(NEW));
+  expect(ended).not.toHaveBeenCalled();
+  connection.isCommitting = false;
+  connection.session = loggedIn(NEW).session;
+  while (asked.length === 0) await new Promise((resolve) => setTimeout(resolve, 5));
+  await answer(view(NEW));
+  expect(ended).not.toHaveBeenCalled();
+  expect(registry.get(7)).toBe(connection);
+});
+
+test('where nothing comes of that login the session is judged afterwards', async () => {
+  const { effects, ended, superseded, answer, asked } = workshop();
+  const connection = loggedIn(OLD);
+  effects.began(connection, 900);
+  connection.isCommitting = true;
+  superseded();
+  await answer(view(ELSEWHERE));
+  connection.isCommitting = false;
+  while (asked.length === 0) await new Promise((resolve) => setTimeout(resolve, 5));
+  await answer(view(ELSEWHERE));
+  expect(ended).toHaveBeenCalledTimes(1);
+});
+
 test('a session whose login was under way when its terminal was named is judged by a look of its own', async () => {
   const { effects, ended, superseded, answer, asked } = workshop();
   superseded();
