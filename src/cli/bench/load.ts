@@ -44,9 +44,11 @@ export class Load {
   private readonly progress: SharedArrayBuffer;
   private beating: Promise<Tally> | undefined;
 
+  /** @param onCounting told when a row begins to count */
   constructor(
     private readonly plan: BenchPlan,
     target: Target,
+    private readonly onCounting: () => void,
   ) {
     this.parts = slices(plan.terminals, plan.threads);
     this.progress = new SharedArrayBuffer(4 * (plan.threads + 1));
@@ -86,6 +88,7 @@ export class Load {
     const endAt = seconds === undefined ? undefined : measureFrom + seconds * 1000;
     const shares = slices(concurrency, threads);
     const parts = logins === undefined ? undefined : slices(logins, threads);
+    this.tellAt(measureFrom);
     const tally = await this.watched(startAt, endAt, logins, (thread) => ({
       kind: 'closed',
       startAt,
@@ -103,6 +106,7 @@ export class Load {
     const startAt = clock() + SOON;
     const measureFrom = startAt + warmUp * 1000;
     const endAt = measureFrom + seconds * 1000;
+    this.tellAt(measureFrom);
     const tally = await this.watched(startAt, endAt, undefined, (thread) => {
       const own = (rate * (this.parts[thread]?.count ?? 0)) / this.plan.terminals;
       // Threads take turns, or their arrivals would come in bunches.
@@ -117,6 +121,7 @@ export class Load {
     const { within, giveUp, terminals } = this.plan;
     await this.fill(terminals);
     const startAt = clock() + SOON;
+    this.tellAt(startAt);
     const tally = await this.watched(startAt, undefined, terminals, () => ({
       kind: 'storm',
       startAt,
@@ -200,6 +205,10 @@ export class Load {
     const reasons = Object.entries(refused).map(([name, n]) => `${name} ${n}`);
     if (reasons.length > 0)
       throw failed(`terminals that were to log in beforehand (${what}) could not: ${reasons.join(', ')}`);
+  }
+
+  private tellAt(measureFrom: number): void {
+    setTimeout(this.onCounting, measureFrom - clock());
   }
 
   private async watched(

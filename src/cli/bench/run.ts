@@ -8,13 +8,14 @@ import type { Target } from '../../terminal/load/link';
 import { LOGINS_A_WINDOW } from '../../terminal/load/plan';
 import { CURVE_STEP, merge, pack } from '../../terminal/load/tally';
 import { failed, usage } from '../errors';
+import { CpuMeter } from './cpuMeter';
 import { Load, type Measured } from './load';
-import { checkOpenFiles, cpuSeconds, machineFacts } from './machine';
+import { checkOpenFiles, machineFacts } from './machine';
 import type { BenchPlan } from './options';
 import { stormSvg } from './plot';
 import { provision } from './provision';
 import { reportText, type Report } from './report';
-import { beatRow, loginRow, round, stormRow, type LoginRow, type StormRow } from './results';
+import { beatRow, loginRow, stormRow, type LoginRow, type StormRow } from './results';
 import { openStage, type Stage } from './stage';
 
 /** What a staged gateway has open besides the terminals' connections. */
@@ -100,20 +101,15 @@ async function measure(
     : (await provision(databaseUrl, plan.seed, plan.terminals + plan.beating, stop)).postgres;
   stop.throwIfAborted();
   // Only these two: threads are given copies, and a stage cannot be copied.
-  const load = new Load(plan, { host: target.host, port: target.port });
+  const meter = new CpuMeter(stage?.pid);
+  const load = new Load(plan, { host: target.host, port: target.port }, () => meter.start());
   const onStop = (): void => void load.end();
   stop.addEventListener('abort', onStop, { once: true });
   try {
     await load.prepare();
-    const own = process.cpuUsage();
-    const theirs = stage && cpuSeconds(stage.pid);
-    const startedAt = performance.now();
     const measured = await rows(plan, load);
+    const { processors, ...cpu } = meter.since();
     const beats = await load.endBeats();
-    const after = stage && cpuSeconds(stage.pid);
-    const { user, system } = process.cpuUsage(own);
-    const generator = (user + system) / 1e6;
-    const seconds = (performance.now() - startedAt) / 1000;
     const sum = merge(measured.map(({ tally }) => pack(tally)));
     return {
       shape: plan.shape,
@@ -121,17 +117,10 @@ async function measure(
       machine: { ...machineFacts(), postgres, ...gatewayFacts(stage) },
       logins: measured.map((one) => rowOf(plan, one)),
       heartbeats: beats && beatRow(beats, plan.beating),
-      cpu_seconds: {
-        generator: round(generator, 2),
-        ...(theirs &&
-          after && {
-            gateway: round(after.gateway - theirs.gateway, 2),
-            postgres: round(after.postgres - theirs.postgres, 2),
-          }),
-      },
+      cpu_seconds: cpu,
       generator: {
         threads: plan.threads,
-        processors: round(generator / seconds, 2),
+        processors,
         verified: sum.verified,
         signed_late: sum.signedLate,
       },
