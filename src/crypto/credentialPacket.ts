@@ -4,7 +4,8 @@
  *     0x01 | key id (4) | nonce (12) | ciphertext | tag (16)      AES-256-GCM, associated data = first 5 bytes | serial (16)
  *     plain: packet number (8) | issued at (4) | IMEI as TLV | SHA-256 of HARDWARE_ID (32)
  */
-import { createCipheriv, createDecipheriv, hash } from 'node:crypto';
+import { createCipheriv, createDecipheriv } from 'node:crypto';
+import { digestOf } from './hmac';
 import type { SealingKey } from './sealing';
 
 const VERSION = 0x01;
@@ -33,7 +34,7 @@ export interface PacketContent {
 export type PacketKeys = ReadonlyMap<string, SealingKey>;
 
 export function hardwareHash(hardwareId: Buffer): Buffer {
-  return hash('sha256', hardwareId, 'buffer');
+  return digestOf('sha256', hardwareId);
 }
 
 /**

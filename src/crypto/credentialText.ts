@@ -7,9 +7,9 @@
  * v is base64url without padding. Who reads or forges a masked text gains nothing: mask and seal are made with the
  * downlink password that is current when the text is written.
  */
-import { createHmac, hash } from 'node:crypto';
 import { MD5, type SignedSuite } from '../protocol/suites';
 import { equalInConstantTime } from './constantTime';
+import { digestOf, hmacSha256 } from './hmac';
 
 export interface NewSecrets {
   readonly uplinkPassword?: Buffer | undefined;
@@ -96,8 +96,8 @@ function sealOf(text: string, context: TextContext): Buffer {
 
 function keyed(covered: Buffer, { suite, downlinkPassword }: TextContext): Buffer {
   return suite === MD5
-    ? hash('md5', Buffer.concat([covered, downlinkPassword]), 'buffer')
-    : createHmac('sha256', downlinkPassword).update(covered).digest();
+    ? digestOf('md5', Buffer.concat([covered, downlinkPassword]))
+    : hmacSha256(downlinkPassword, covered);
 }
 
 function latin1(text: string): Buffer {

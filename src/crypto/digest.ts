@@ -1,6 +1,6 @@
 /** Frame digests and base key digests of both suites (docs/protocol.md, "Digest" and "Session key"). */
-import { createHmac, hash } from 'node:crypto';
 import { MD5, type SignedSuite } from '../protocol/suites';
+import { digestOf, hmacSha256 } from './hmac';
 
 /** What a digest covers besides the frame. */
 export interface DigestContext {
@@ -15,8 +15,8 @@ export interface DigestContext {
 /** 16 bytes under MD5, 32 under HMAC-SHA-256. */
 export function frameDigest(suite: SignedSuite, covered: Buffer, context: DigestContext): Buffer {
   const tail = identityTail(context);
-  if (suite === MD5) return md5(Buffer.concat([covered, tail, context.password]));
-  return createHmac('sha256', context.password).update(covered).update(tail).digest();
+  if (suite === MD5) return digestOf('md5', Buffer.concat([covered, tail, context.password]));
+  return hmacSha256(context.password, covered, tail);
 }
 
 function identityTail({ timestamp, imei, imsi }: DigestContext): Buffer {
@@ -43,15 +43,6 @@ export function baseKeyDigest(
 ): Buffer {
   const time = Buffer.allocUnsafe(4);
   time.writeUInt32BE(timestamp, 0);
-  if (suite === MD5) return md5(Buffer.concat([BASE_KEY_LABEL, serial, time, baseKey]));
-  return createHmac('sha256', baseKey)
-    .update(BASE_KEY_LABEL)
-    .update(serial)
-    .update(time)
-    .digest()
-    .subarray(0, 16);
-}
-
-function md5(bytes: Buffer): Buffer {
-  return hash('md5', bytes, 'buffer');
+  if (suite === MD5) return digestOf('md5', Buffer.concat([BASE_KEY_LABEL, serial, time, baseKey]));
+  return hmacSha256(baseKey, BASE_KEY_LABEL, serial, time).subarray(0, 16);
 }

@@ -1,10 +1,10 @@
 /** The verification codes of two-way login (docs/protocol.md, "Two-way login"). */
-import { createHmac } from 'node:crypto';
+import { hmacSha256 } from './hmac';
 import { unwrapKey, wrapKey } from './keyWrap';
 
-const MAC_LABEL = 'm2m/1 mutual mac';
-const ENC_LABEL = 'm2m/1 mutual enc';
-const FIRST_LABEL = 'first';
+const MAC_LABEL = Buffer.from('m2m/1 mutual mac', 'latin1');
+const ENC_LABEL = Buffer.from('m2m/1 mutual enc', 'latin1');
+const FIRST_LABEL = Buffer.from('first', 'latin1');
 
 /** What a code is made of besides the base key. */
 export interface CodeContext {
@@ -22,13 +22,8 @@ export interface CodeContext {
 export function firstCode(baseKey: Buffer, context: CodeContext): Buffer {
   const time = Buffer.allocUnsafe(4);
   time.writeUInt32BE(context.timestamp);
-  return createHmac('sha256', derived(baseKey, MAC_LABEL))
-    .update(FIRST_LABEL)
-    .update(context.serial)
-    .update(context.clientNonce)
-    .update(context.serverNonce)
-    .update(time)
-    .digest();
+  const { serial, clientNonce, serverNonce } = context;
+  return hmacSha256(hmacSha256(baseKey, MAC_LABEL), FIRST_LABEL, serial, clientNonce, serverNonce, time);
 }
 
 /** The first code wrapped under what only a holder of the base key can derive: 40 bytes. */
@@ -42,9 +37,5 @@ export function fourthCode(baseKey: Buffer, third: Buffer): Buffer | undefined {
 }
 
 function wrappingKey(baseKey: Buffer): Buffer {
-  return derived(baseKey, ENC_LABEL).subarray(0, baseKey.length);
-}
-
-function derived(baseKey: Buffer, label: string): Buffer {
-  return createHmac('sha256', baseKey).update(label).digest();
+  return hmacSha256(baseKey, ENC_LABEL).subarray(0, baseKey.length);
 }

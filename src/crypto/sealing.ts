@@ -8,7 +8,8 @@
  * copied to another row or column does not open. A key of its own for every row and column keeps random nonces
  * far from the 2^32 values that one key may seal (NIST SP 800-38D, section 8.3), however many logins there are.
  */
-import { createCipheriv, createDecipheriv, createHmac } from 'node:crypto';
+import { createCipheriv, createDecipheriv } from 'node:crypto';
+import { hmacSha256 } from './hmac';
 import { freshRandom } from './random';
 
 const PLAIN = 0x00;
@@ -97,7 +98,7 @@ export function isPlain(stored: Buffer): boolean {
 }
 
 function rowKey(key: Buffer, bound: Buffer): Buffer {
-  return createHmac('sha256', key).update(bound).digest();
+  return hmacSha256(key, bound);
 }
 
 function binding(column: SealedColumn, serial: string): Buffer {

@@ -6,7 +6,7 @@
  *
  * Not a secret, and nobody is let in by one: who breaks the mask learns the order in which terminals were provisioned.
  */
-import { createHmac } from 'node:crypto';
+import { hmacSha256 } from './hmac';
 import type { KeyRing } from './sealing';
 
 const HALF = 4;
@@ -31,5 +31,5 @@ export function sessionOwners({ byId }: KeyRing, sessionId: Buffer): number[] {
 }
 
 function mask(key: Buffer, random: Buffer): number {
-  return createHmac('sha256', key).update(LABEL).update(random).digest().readUInt32BE(0);
+  return hmacSha256(key, LABEL, random).readUInt32BE(0);
 }

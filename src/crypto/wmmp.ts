@@ -1,8 +1,9 @@
 /** Digests and encryption of WMMP 3.0 (docs/wmmp.md, "Digest" and "Encryption"). */
-import { createCipheriv, createDecipheriv, hash } from 'node:crypto';
+import { createCipheriv, createDecipheriv } from 'node:crypto';
 import { encodeTlvs } from '../protocol/wmmp/encode';
 import { NEVER } from '../protocol/wmmp/tags';
 import type { DigestContext } from './digest';
+import { digestOf } from './hmac';
 
 const IMSI_FIELD = 15;
 const BLOCK = 8;
@@ -15,13 +16,13 @@ export function wmmpDigest(covered: Buffer, { timestamp, imei, imsi, password }:
   tail.writeUInt32BE(timestamp, 0);
   tail.write(imei, 4, 'latin1');
   tail.write(imsi, 4 + imei.length + 1, IMSI_FIELD, 'latin1');
-  return hash('md5', Buffer.concat([covered, tail, password]), 'buffer');
+  return digestOf('md5', Buffer.concat([covered, tail, password]));
 }
 
 /** What a LOGIN that asks for a session key shows of its base key: 16 bytes. @param baseKey 24 bytes */
 export function wmmpBaseKeyDigest(baseKey: Buffer): Buffer {
   const tlvs = encodeTlvs(['baseKey', 'baseKeyExpiry'], { baseKey, baseKeyExpiry: NEVER });
-  return hash('md5', tlvs, 'buffer');
+  return digestOf('md5', tlvs);
 }
 
 /** Base keys that this dialect can use. One of another size counts here as none. */

@@ -67,7 +67,7 @@ export class Connection {
   /** What its frames are of; from its first login on it is held to it. */
   dialect: 'v4' | 'wmmp' | undefined;
   /** WMMP 3.0: the SHA-256 of a frame that may come again, and the answer that it got, if it got one. */
-  latest: { readonly frame: Buffer; readonly outcome: Outcome | undefined } | undefined;
+  latest: { readonly frame: string; readonly outcome: Outcome | undefined } | undefined;
   readonly address: string;
   readonly port: number;
   /** What failed attempts are counted by. */
@@ -193,38 +193,60 @@ export class Connection {
     while (this.mode === 'open' && this.stalledSince === 0) {
       const turn = this.queue.shift();
       if (turn === undefined) break;
-      await this.take(turn);
+      // Most frames need no waiting: a promise each would be most of what they cost.
+      const taken = this.take(turn);
+      if (taken !== undefined) await taken;
       if (this.queue.length <= QUEUE_LOW && this.socket.isPaused()) this.socket.resume();
     }
     this.running = false;
     if (this.peerEnded && this.stalledSince === 0) this.close();
   }
 
-  private async take(turn: Turn): Promise<void> {
+  /** @returns undefined where the turn is over */
+  private take(turn: Turn): Promise<void> | undefined {
+    if ('task' in turn) return this.work(turn.task);
     if ('away' in turn) {
       const last = turn.away();
       if (last !== undefined) this.write(last);
-      return this.close();
+      this.close();
+      return undefined;
     }
-    if ('task' in turn) {
-      const bytes = await turn.task();
-      if (bytes !== undefined) this.write(bytes);
-      return;
-    }
-    const handled = this.options.handler.handle(turn.event, this, turn.arrivedAt);
-    const outcome = handled instanceof Promise ? await handled : handled;
-    if (this.session !== undefined) this.deadline = turn.arrivedAt + this.options.idleLimit;
+    const { event, arrivedAt } = turn;
+    const handled = this.options.handler.handle(event, this, arrivedAt);
+    return handled instanceof Promise
+      ? this.answerLater(handled, arrivedAt)
+      : this.answer(handled, arrivedAt);
+  }
+
+  private async work(task: () => Promise<Buffer | undefined>): Promise<void> {
+    const bytes = await task();
+    if (bytes !== undefined) this.write(bytes);
+  }
+
+  private async answerLater(handled: Promise<Outcome>, arrivedAt: number): Promise<void> {
+    const rest = this.answer(await handled, arrivedAt);
+    if (rest !== undefined) await rest;
+  }
+
+  private answer(outcome: Outcome, arrivedAt: number): Promise<void> | undefined {
+    if (this.session !== undefined) this.deadline = arrivedAt + this.options.idleLimit;
     if (outcome.patience !== undefined) {
       this.deadline = Math.max(this.deadline, Math.min(outcome.patience, this.patienceEnd));
     }
-    await this.untilDue(turn.arrivedAt, outcome.every);
-    if (outcome.bytes !== undefined) this.write(outcome.bytes);
-    if (outcome.close) this.close();
+    if (outcome.every !== undefined) return this.answerWhenDue(outcome, arrivedAt, outcome.every);
+    this.give(outcome);
+    return undefined;
   }
 
-  private async untilDue(arrivedAt: number, every: number | undefined): Promise<void> {
-    const wait = untilMultiple(this.options.now() - arrivedAt, every ?? 0);
+  private async answerWhenDue(outcome: Outcome, arrivedAt: number, every: number): Promise<void> {
+    const wait = untilMultiple(this.options.now() - arrivedAt, every);
     if (wait > 0) await new Promise((resolve) => setTimeout(resolve, wait));
+    this.give(outcome);
+  }
+
+  private give({ bytes, close }: Outcome): void {
+    if (bytes !== undefined) this.write(bytes);
+    if (close) this.close();
   }
 
   private write(bytes: Buffer): void {
@@ -241,6 +263,8 @@ export class Connection {
     this.mode = 'closing';
     this.deadline = this.options.now() + LINGER;
     this.queue.length = 0;
+    // Both sides are done: closing sends FIN by itself, and a shutdown of its own would cost a login a tenth more.
+    if (this.peerEnded && this.socket.writableLength === 0) return void this.socket.destroy();
     this.socket.end();
     this.socket.resume();
   }

@@ -12,10 +12,8 @@ const BOUND = 8 * 1024 * 1024;
 export class LogSink extends Writable {
   /** Lines that were not written. */
   dropped = 0;
-  private lines: string[] = [];
-  private held = 0;
-  private scheduled = false;
   private closedForGood = false;
+  private giveRest: () => void = () => undefined;
 
   /** @param target standard output, or a file's stream */
   constructor(private readonly target: NodeJS.WritableStream & { writableLength: number }) {
@@ -26,23 +24,29 @@ export class LogSink extends Writable {
   }
 
   override _write(line: string | Buffer, _encoding: BufferEncoding, done: () => void): void {
-    this.take(line.toString());
+    this.relay(line);
     done();
   }
 
-  /** Whole lines that are bytes already, behind what was written before. */
-  relay(lines: Buffer): void {
-    if (this.closedForGood || this.held + this.target.writableLength > BOUND) {
-      this.dropped += countLines(lines);
-      return;
-    }
-    this.writeOut();
-    this.hand(lines);
+  /** @param giveRest called where it matters that nothing is held back by whoever writes here */
+  before(giveRest: () => void): void {
+    this.giveRest = giveRest;
   }
 
-  /** Writes out what is held. Resolves when it has been handed over, or when that is hopeless. */
+  /** Whole lines. */
+  relay(lines: string | Buffer): void {
+    if (this.closedForGood || this.target.writableLength > BOUND) {
+      this.dropped += countLines(Buffer.from(lines as string));
+      return;
+    }
+    this.target.write(lines, (error) => {
+      if (error) this.dropped += countLines(Buffer.from(lines as string));
+    });
+  }
+
+  /** Resolves when all has been handed over, or when that is hopeless. */
   async flush(): Promise<void> {
-    this.writeOut();
+    this.giveRest();
     if (this.closedForGood || this.target.writableLength === 0) return;
     await new Promise<void>((resolve) => {
       const giveUp = setTimeout(resolve, 1000);
@@ -50,33 +54,6 @@ export class LogSink extends Writable {
         clearTimeout(giveUp);
         resolve();
       });
-    });
-  }
-
-  private take(line: string): void {
-    if (this.closedForGood || this.held + this.target.writableLength > BOUND) {
-      this.dropped++;
-      return;
-    }
-    this.lines.push(line);
-    this.held += line.length;
-    if (this.scheduled) return;
-    this.scheduled = true;
-    setImmediate(() => this.writeOut());
-  }
-
-  private writeOut(): void {
-    this.scheduled = false;
-    if (this.lines.length === 0 || this.closedForGood) return;
-    const batch = this.lines.join('');
-    this.lines = [];
-    this.held = 0;
-    this.hand(batch);
-  }
-
-  private hand(lines: string | Buffer): void {
-    this.target.write(lines, (error) => {
-      if (error) this.dropped += countLines(Buffer.from(lines as string));
     });
   }
 }

@@ -39,10 +39,13 @@ export async function login(
     decideLogin(message, view, context.around(), connection.address, challenge);
   let verdict: Verdict = 'neither';
   try {
-    const outcome = await admitted(context, () => settled(context, connection, serial, judge));
+    const outcome = await admitted(context, () => settle(context, connection, serial, judge));
     if (!('answer' in outcome)) return { answer: outcome, view: undefined };
     verdict = verdictOf(outcome.answer);
     return outcome;
+  } catch (error) {
+    if (!(error instanceof DatabaseAway)) throw error;
+    return { answer: busy(context, DATABASE_AWAY), view: undefined };
   } finally {
     throttle.leave(serial, connection.source, verdict, now());
   }
@@ -57,20 +60,6 @@ function verdictOf({ result }: Answer): Verdict {
 /** @param wait milliseconds */
 export function throttled(wait: number): Answer {
   return { result: 'THROTTLED', fields: { retryAfter: Math.ceil(wait) }, detail: 'failed-attempts' };
-}
-
-async function settled(
-  context: PipelineContext,
-  connection: Connection,
-  serial: string,
-  judge: (view: TerminalView) => LoginDecision,
-): Promise<LoginOutcome> {
-  try {
-    return await settle(context, connection, serial, judge);
-  } catch (error) {
-    if (!(error instanceof DatabaseAway)) throw error;
-    return { answer: busy(context, DATABASE_AWAY), view: undefined };
-  }
 }
 
 async function settle(
@@ -109,11 +98,13 @@ async function commit(
   since: number,
 ): Promise<boolean> {
   connection.isCommitting = true;
-  const { committed, tookOver } = await context.store.login(write).finally(() => {
+  try {
+    const { committed, tookOver } = await context.store.login(write);
+    if (!committed) return false;
+    if (tookOver) context.store.nudge();
+  } finally {
     connection.isCommitting = false;
-  });
-  if (!committed) return false;
-  if (tookOver) context.store.nudge();
+  }
   connection.begin(session);
   context.sessionBegan(connection, since);
   return true;

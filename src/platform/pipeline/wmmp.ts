@@ -275,7 +275,7 @@ function silence(connection: Connection, frame: Buffer, { result }: Answer, arri
 
 /** What is kept of a frame that may come again: its hash is enough to know it by. */
 function remember(connection: Connection, frame: Buffer, outcome: Outcome | undefined): void {
-  connection.latest = { frame: hash('sha256', frame, 'buffer'), outcome };
+  connection.latest = { frame: hash('sha256', frame), outcome };
 }
 
 interface Repeated {
@@ -289,7 +289,7 @@ function repeated(connection: Connection, { command }: WmmpMessage, frame: Buffe
   const { latest } = connection;
   if (latest === undefined || command === 'REGISTER') return { isRepeat: false };
   const mayRepeat = command === 'LOGIN' || command === 'LOGOUT';
-  if (mayRepeat && latest.frame.equals(hash('sha256', frame, 'buffer')))
+  if (mayRepeat && latest.frame === hash('sha256', frame))
     return { isRepeat: true, outcome: latest.outcome };
   connection.latest = undefined;
   return { isRepeat: false };
