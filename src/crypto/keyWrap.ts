@@ -15,7 +15,10 @@ const CIPHERS: ReadonlyMap<number, string> = new Map([
  */
 export function wrapKey(key: Buffer, plain: Buffer): Buffer {
   const cipher = createCipheriv(cipherFor(key), key, INITIAL_VALUE);
-  return Buffer.concat([cipher.update(plain), cipher.final()]);
+  const wrapped = cipher.update(plain);
+  // Has nothing to add: the whole is wrapped at once.
+  cipher.final();
+  return wrapped;
 }
 
 /** The key wrapped, or undefined where `wrapped` was not made under `key` or was altered. */

@@ -54,8 +54,16 @@ export function seal(ring: KeyRing, column: SealedColumn, serial: string, secret
   const nonce = freshRandom(NONCE_END - KEY_ID_END);
   const bound = binding(column, serial);
   const cipher = createCipheriv('aes-256-gcm', rowKey(key, bound), nonce).setAAD(bound);
-  const body = [cipher.update(secret), cipher.final()];
-  return Buffer.concat([Buffer.of(SEALED), Buffer.from(id, 'hex'), nonce, ...body, cipher.getAuthTag()]);
+  const body = cipher.update(secret);
+  // Has nothing to add: GCM does not pad.
+  cipher.final();
+  const stored = Buffer.allocUnsafe(NONCE_END + body.length + TAG_SIZE);
+  stored[0] = SEALED;
+  stored.write(id, 1, 'hex');
+  stored.set(nonce, KEY_ID_END);
+  stored.set(body, NONCE_END);
+  stored.set(cipher.getAuthTag(), NONCE_END + body.length);
+  return stored;
 }
 
 /** A stored value that does not open: altered, moved, or sealed under a key that the ring does not hold. */

@@ -56,7 +56,9 @@ export function resultName(code: number): ResultName | undefined {
   return BY_CODE.get(code);
 }
 
+const LABELS = new Map(RESULT_NAMES.map((name) => [name, name.toLowerCase().replaceAll('_', '-')]));
+
 /** `BINDING_MISMATCH` as logs and metrics spell it: `binding-mismatch`. */
 export function resultLabel(name: ResultName): string {
-  return name.toLowerCase().replaceAll('_', '-');
+  return LABELS.get(name) as string;
 }

@@ -67,7 +67,11 @@ export class Throttle {
 
   /** Milliseconds until a frame of this serial from this source is judged again; 0: now. */
   delay(serial: string, source: string, now: number): number {
-    const pair = this.pairs.get(keyOf({ serial, source }), now)?.closedUntil ?? 0;
+    return this.delayOf(keyOf({ serial, source }), source, now);
+  }
+
+  private delayOf(key: string, source: string, now: number): number {
+    const pair = this.pairs.get(key, now)?.closedUntil ?? 0;
     const whole = this.sources.get(keyOf({ serial: '', source }), now)?.closedUntil ?? 0;
     return Math.max(0, Math.max(pair, whole) - now);
   }
@@ -78,9 +82,9 @@ export class Throttle {
    * @returns 0: it is judged, and `leave` follows; otherwise milliseconds until it may come back
    */
   enter(serial: string, source: string, now: number): number {
-    const wait = this.delay(serial, source, now);
-    if (wait > 0) return wait;
     const key = keyOf({ serial, source });
+    const wait = this.delayOf(key, source, now);
+    if (wait > 0) return wait;
     const failures = this.pairs.get(key, now)?.failures ?? 0;
     const under = this.underWay.get(key) ?? 0;
     const room = failures === 0 ? AT_ONCE : Math.max(1, FREE_FAILURES - failures);
@@ -91,10 +95,11 @@ export class Throttle {
 
   leave(serial: string, source: string, verdict: Verdict, now: number): void {
     const pair = { serial, source };
-    const under = (this.underWay.get(keyOf(pair)) ?? 0) - 1;
-    if (under > 0) this.underWay.set(keyOf(pair), under);
-    else this.underWay.delete(keyOf(pair));
-    if (verdict === 'passed') this.passed(pair);
+    const key = keyOf(pair);
+    const under = (this.underWay.get(key) ?? 0) - 1;
+    if (under > 0) this.underWay.set(key, under);
+    else this.underWay.delete(key);
+    if (verdict === 'passed') this.passed(pair, key);
     if (verdict !== 'failed') return;
     this.failed(pair, now);
     this.failed({ serial: '', source }, now);
@@ -168,10 +173,10 @@ export class Throttle {
   }
 
   /** Who knows the password begins anew; what the source has done besides stays. */
-  private passed(of: Counted): void {
-    const known = this.pairs.delete(keyOf(of));
+  private passed(of: Counted, key: string): void {
+    const known = this.pairs.delete(key);
     const isWritten = known !== undefined && known.failures > known.unwritten;
-    if (isWritten && this.cleared.size < CAPACITY) this.cleared.set(keyOf(of), of);
+    if (isWritten && this.cleared.size < CAPACITY) this.cleared.set(key, of);
   }
 
   private countsOf(of: Counted): FailureCounts {

@@ -57,6 +57,8 @@ function isProbe(command: string, { detail }: Answer): boolean {
   return command === 'AUTH_CHALLENGE' && detail !== undefined;
 }
 
+type Mutable<T> = { -readonly [K in keyof T]: T[K] };
+
 const SUCCESSES: ReadonlySet<ResultName> = new Set<ResultName>(['OK', 'WAIT_FOR_SMS']);
 
 export class Reporter {
@@ -84,14 +86,13 @@ export class Reporter {
     if (message.command === 'AUTH_PROOF') {
       log.event('mutual-proof', { ...facts, message: `${serial}: proof ${answer.detail ?? result}` });
     }
-    this.tellLogin(answer, {
-      ...facts,
-      message:
-        answer.result === 'OK' ? `${serial} logged in` : `${serial} refused: ${answer.detail ?? result}`,
-      imei: message.fields.imei ?? view?.record.imei,
-      imsi: message.fields.imsi ?? view?.record.imsi,
-      firmware: message.fields.firmware,
-    });
+    // Not one object after the other, spread: this line is written for every login.
+    facts.message =
+      answer.result === 'OK' ? `${serial} logged in` : `${serial} refused: ${answer.detail ?? result}`;
+    facts.imei = message.fields.imei ?? view?.record.imei;
+    facts.imsi = message.fields.imsi ?? view?.record.imsi;
+    facts.firmware = message.fields.firmware;
+    this.tellLogin(answer, facts);
   }
 
   private tellLogin({ detail }: Answer, facts: LogFacts): void {
@@ -273,7 +274,12 @@ export class Reporter {
     if (step !== undefined) this.options.metrics.credentialChanges.inc({ step });
   }
 
-  private facts(message: Decoded, connection: Connection, arrivedAt: number, answer: Answer): LogFacts {
+  private facts(
+    message: Decoded,
+    connection: Connection,
+    arrivedAt: number,
+    answer: Answer,
+  ): Mutable<LogFacts> {
     const done = SUCCESSES.has(answer.result);
     return {
       message: '',
@@ -289,6 +295,9 @@ export class Reporter {
       command: message.command,
       version: versionText(message.header.version),
       sequence: message.header.sequence,
+      imei: undefined,
+      imsi: undefined,
+      firmware: undefined,
     };
   }
 }
