@@ -1,11 +1,11 @@
-// A gateway of one process on a database of its own, for who looks into it.
+// A gateway on a database of its own, for who looks into it; of one process where nothing else is said.
 const { existsSync, readFileSync } = require('node:fs');
 const { join } = require('node:path');
 const { MAIN } = require('./contestants/generator.js');
 const { pause } = require('./processes.js');
 
 /** Settings of the caller are left out, or the gateway might find another database. */
-function environment(home) {
+function environment(home, settings) {
   const others = Object.entries(process.env).filter(
     ([name]) => !name.startsWith('M2M_') && name !== 'DATABASE_URL',
   );
@@ -17,13 +17,17 @@ function environment(home) {
     M2M_LOG_FILE: join(home, 'log'),
     M2M_DRAIN: '0',
     M2M_WORKERS: '1',
+    ...settings,
   };
 }
 
-/** @param nodeArgs of Node.js itself */
-async function ownGateway(scope, nodeArgs = []) {
+/**
+ * @param nodeArgs of Node.js itself
+ * @param settings variables by name
+ */
+async function ownGateway(scope, nodeArgs = [], settings = {}) {
   const home = scope.folder('m2m-bench-');
-  const env = environment(home);
+  const env = environment(home, settings);
   const child = scope.start(process.execPath, [...nodeArgs, MAIN, 'serve'], { env });
   let ended = false;
   child.ended.then(() => (ended = true));

@@ -191,7 +191,7 @@ function openStore({ databaseUrl, keyFile }) {
 
 async function profileStages(scope, turns) {
   const gateway = await ownGateway(scope);
-  await provision(gateway.databaseUrl, SEED, LOT, new AbortController().signal);
+  await provision(gateway.databaseUrl, SEED, { first: 0, terminals: LOT }, new AbortController().signal);
   const store = openStore(gateway);
   try {
     const serials = Array.from({ length: LOT }, (_, n) => benchTerminal(SEED, n, HMAC_SHA256).serial);

@@ -130,6 +130,16 @@ test('a storm is over when all are in', async () => {
   expect(row!.curve!.at(-1)!.in).toBe(200);
 });
 
+test('a generator beside others has terminals of its own', async () => {
+  const ended = await bench('storm', '--first', '5000', '--terminals', '20', '--beating', '3');
+  expect([ended.code, ended.err]).toEqual([0, '']);
+  const operator = await Operator.connect(database.url);
+  const beyond = `SELECT min(serial), max(serial), count(*)::int FROM m2m.terminal WHERE serial > 'BENCH-0004000'`;
+  const [row] = await operator.sql(beyond);
+  expect(row).toEqual({ min: 'BENCH-0005001', max: 'BENCH-0005023', count: 23 });
+  await operator.close();
+});
+
 test('logins that fail end it with 1', async () => {
   const operator = await Operator.connect(database.url);
   await operator.sql(`SELECT m2m.set_credentials('BENCH-0000002', uplink_password => 'another one')`);

@@ -5,12 +5,12 @@ const MAIN = join(__dirname, '..', '..', '..', 'dist', 'cli', 'main.js');
 
 /** What everybody is measured with. */
 const LOAD = {
-  /** Each may log in 60 times: enough for 40,000 logins a second over 15 seconds. */
+  /** Each may log in 60 times: enough for 25,000 logins a second over 28 seconds. */
   terminals: 12_000,
   /** Logins under way at any time. */
   concurrency: 256,
-  /** Seconds before the measurement, for caches and compilers. */
-  warmUp: 3,
+  /** Seconds before the measurement: caches, and V8, which compiles for as long on two processors that are busy. */
+  warmUp: 15,
 };
 
 /** @param more options of `m2m bench` @returns figures of one turn */

@@ -150,7 +150,7 @@ export class Load {
       crew: {
         seed: plan.seed,
         suite: plan.suite,
-        first,
+        first: plan.first + first,
         count,
         wrong: plan.wrong,
         sessionKey: plan.key === true,
@@ -173,8 +173,8 @@ export class Load {
   }
 
   private beaterPlan(like: ThreadPlan): ThreadPlan {
-    const { terminals, beating, threads } = this.plan;
-    const crew = { ...like.crew, first: terminals, count: beating, wrong: 0, sessionKey: false };
+    const { first, terminals, beating, threads } = this.plan;
+    const crew = { ...like.crew, first: first + terminals, count: beating, wrong: 0, sessionKey: false };
     return { ...like, crew, thread: threads, standing: true, room: beating };
   }
 

@@ -16,6 +16,7 @@ export interface BenchOptions {
   readonly echo?: true;
   readonly threads: number;
   readonly terminals?: number;
+  readonly first: number;
   readonly seed: string;
   readonly suite: SignedSuite;
   readonly key?: true;
@@ -77,6 +78,12 @@ export function addCommonOptions(command: Command, terminals: number): Command {
       'what --connect names is no gateway and sends each frame back as its response (scripts/bench): nothing is provisioned or verified',
     )
     .option('--terminals <number>', `how many log in (default: ${terminals})`, whole(1, MOST_TERMINALS))
+    .option(
+      '--first <number>',
+      'number of the first of them, where several generators share a gateway',
+      whole(0, MOST_TERMINALS),
+      0,
+    )
     .option('--seed <text>', 'what their secrets follow from', 'bench')
     .option(
       '--threads <number>',
@@ -161,8 +168,8 @@ function checkTogether({ shape, loop, rate, concurrency, terminals, logins, ...p
     );
   if (plan.threads > terminals)
     throw usage(`--threads ${plan.threads} is more than --terminals ${terminals}`);
-  if (terminals + plan.beating > MOST_TERMINALS)
-    throw usage(`--terminals and --beating must not be more than ${MOST_TERMINALS} together`);
+  if (plan.first + terminals + plan.beating > MOST_TERMINALS)
+    throw usage(`--first, --terminals and --beating must not be more than ${MOST_TERMINALS} together`);
 }
 
 /** How many logins are known beforehand; a closed loop over a time ends where its terminals are used up. */

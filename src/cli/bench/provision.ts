@@ -21,6 +21,14 @@ function labelOf(seed: string): string {
   return `m2m bench, seed ${createHash('sha256').update(`m2m bench label ${seed}`).digest('hex').slice(0, 12)}`;
 }
 
+/** The terminals of a generator: those that log in, then those that only send heartbeats. */
+export interface Which {
+  /** Number of the first. */
+  readonly first: number;
+  readonly terminals: number;
+  readonly beating?: number;
+}
+
 export interface Provisioned {
   /** Terminals that were not there before. */
   readonly added: number;
@@ -29,7 +37,7 @@ export interface Provisioned {
 }
 
 /**
- * Makes sure that terminals 0 to `count` - 1 are there, active and sealed.
+ * Makes sure that terminals are there, active and sealed.
  *
  * @param url of the database, for its owner
  * @param stop gives it up between two steps
@@ -37,14 +45,14 @@ export interface Provisioned {
 export async function provision(
   url: string,
   seed: string,
-  count: number,
+  which: Which,
   stop: AbortSignal,
 ): Promise<Provisioned> {
   const client = new Client({ connectionString: url, connectionTimeoutMillis: CONNECT_MS });
   client.on('error', () => undefined);
   try {
     await client.connect();
-    const missing = await missingOf(client, seed, count);
+    const missing = await missingOf(client, seed, which);
     await bringIn(client, seed, missing, stop);
     await untilSealed(client, stop);
     if (missing.length > 0) await client.query('VACUUM (ANALYZE) m2m.terminal, m2m.credential, m2m.session');
@@ -58,10 +66,15 @@ export async function provision(
   }
 }
 
-async function missingOf(client: Client, seed: string, count: number): Promise<number[]> {
+async function missingOf(
+  client: Client,
+  seed: string,
+  { first, terminals, beating = 0 }: Which,
+): Promise<number[]> {
+  const end = first + terminals + beating;
   const { rows } = await client.query<{ serial: string; label: string | null; status: string }>(
     `SELECT serial, label, status FROM m2m.terminal WHERE serial BETWEEN $1 AND $2 AND serial LIKE 'BENCH-_______'`,
-    [benchSerial(0), benchSerial(count - 1)],
+    [benchSerial(first), benchSerial(end - 1)],
   );
   const other = rows.find(({ label, status }) => label !== labelOf(seed) || status !== 'active');
   if (other !== undefined) {
@@ -69,7 +82,7 @@ async function missingOf(client: Client, seed: string, count: number): Promise<n
     throw failed(`terminal ${other.serial} of this database ${why}`);
   }
   const there = new Set(rows.map(({ serial }) => serial));
-  return Array.from({ length: count }, (_, i) => i).filter((i) => !there.has(benchSerial(i)));
+  return Array.from({ length: end - first }, (_, i) => first + i).filter((i) => !there.has(benchSerial(i)));
 }
 
 async function bringIn(

@@ -96,9 +96,7 @@ async function measure(
   stop: AbortSignal,
 ): Promise<Report> {
   await reachable(target);
-  const postgres = plan.echo
-    ? undefined
-    : (await provision(databaseUrl, plan.seed, plan.terminals + plan.beating, stop)).postgres;
+  const postgres = plan.echo ? undefined : (await provision(databaseUrl, plan.seed, plan, stop)).postgres;
   stop.throwIfAborted();
   // Only these two: threads are given copies, and a stage cannot be copied.
   const meter = new CpuMeter(stage?.pid);
