@@ -73,7 +73,7 @@ export class Connection {
   /** What failed attempts are counted by. */
   readonly source: string;
   private loggedIn = false;
-  private readonly onLogin: (() => void) | undefined;
+  private readonly onSettled: (() => void) | undefined;
   private readonly framer: Framer;
   private readonly queue: Turn[] = [];
   private mode: 'open' | 'closing' | 'closed' = 'open';
@@ -90,11 +90,12 @@ export class Connection {
     private readonly socket: Socket,
     private readonly options: ConnectionOptions,
     origin: Origin,
+    private readonly onGone: (connection: Connection) => void = () => undefined,
   ) {
     this.address = origin.address;
     this.port = origin.port;
     this.source = sourceOf(origin.address);
-    this.onLogin = origin.onLogin;
+    this.onSettled = origin.onSettled;
     this.framer = new Framer(options.judge);
     this.deadline = origin.acceptedAt + options.loginDeadline;
     this.patienceEnd = this.deadline + LONGEST_PATIENCE;
@@ -117,7 +118,7 @@ export class Connection {
   begin(session: Session): void {
     this.session = session;
     this.loggedIn = true;
-    this.onLogin?.();
+    this.onSettled?.();
   }
 
   /** The next number for a request of ours on this connection. */
@@ -183,6 +184,8 @@ export class Connection {
     if (this.mode === 'closed') return;
     this.mode = 'closed';
     this.queue.length = 0;
+    this.onSettled?.();
+    this.onGone(this);
     this.options.handler.closed(this);
   }
 

@@ -67,7 +67,11 @@ export class Listener {
       onFailed: (origin) => this.refused('tls-handshake', origin),
     });
     this.tls = door;
-    return this.open(endpoint, (socket, origin) => door.take(socket, origin));
+    return this.open(endpoint, (socket, origin) => {
+      // Its handshake may come to nothing.
+      if (origin.onSettled !== undefined) socket.once('close', origin.onSettled);
+      door.take(socket, origin);
+    });
   }
 
   /** For TLS connections from now on. */
@@ -122,17 +126,15 @@ export class Listener {
     if (proxy !== undefined && !proxy.trusts(origin)) return this.turnAway(socket, 'proxy-untrusted', origin);
     if (this.isFull()) return this.turnAway(socket, 'limit', origin);
     if (this.descriptors.areScarce) return this.turnAway(socket, 'descriptors', origin);
-    const welcome: Onward = (known, from) => this.welcome(known, from, onward);
-    if (proxy === undefined) welcome(socket, origin);
-    else proxy.take(socket, origin, welcome);
+    if (proxy === undefined) this.welcome(socket, origin, onward);
+    else proxy.take(socket, origin, (known, from) => this.welcome(known, from, onward));
   }
 
   /** Where it comes from is known now, also behind a load balancer. */
   private welcome(socket: Socket, origin: Origin, onward: Onward): void {
     const leave = this.options.newcomers.enter(sourceOf(origin.address));
     if (leave === undefined) return this.turnAway(socket, 'newcomers', origin);
-    socket.once('close', leave);
-    onward(socket, { ...origin, onLogin: leave });
+    onward(socket, { ...origin, onSettled: leave });
   }
 
   private turnAway(socket: Socket, reason: Refusal, origin: Origin): void {
@@ -145,12 +147,14 @@ export class Listener {
   }
 
   private accept(socket: Socket, origin: Origin): void {
-    const connection = new Connection(socket, this.options, origin);
-    this.connections.add(connection);
-    socket.once('close', () => this.connections.delete(connection));
+    this.connections.add(new Connection(socket, this.options, origin, this.forget));
     // Behind a PROXY header it comes paused.
     socket.resume();
   }
+
+  private readonly forget = (connection: Connection): void => {
+    this.connections.delete(connection);
+  };
 
   private sweep(): void {
     const now = this.options.now();

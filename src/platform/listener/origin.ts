@@ -9,8 +9,8 @@ export interface Origin {
   readonly acceptedAt: number;
   /** The load balancer's own connection, such as a health check: it need not come to anything. */
   readonly local: boolean;
-  /** Told when the connection has logged in. */
-  readonly onLogin?: () => void;
+  /** Told when the connection is no newcomer any more: it has logged in, or gone. */
+  readonly onSettled?: () => void;
 }
 
 /** What the socket itself tells. */
