@@ -34,9 +34,10 @@ async function ownGateway(scope, nodeArgs = [], settings = {}) {
   for (;;) {
     const log = existsSync(env.M2M_LOG_FILE) ? readFileSync(env.M2M_LOG_FILE, 'utf8') : '';
     const listen = /"m2m\.listen":"([^"]+)"/.exec(log)?.[1];
+    const ops = /"m2m\.ops_listen":"([^"]+)"/.exec(log)?.[1];
     if (listen !== undefined && /"gateway-started"/.test(log)) {
       const databaseUrl = (await scope.run(process.execPath, [MAIN, 'db-url'], { env })).trim();
-      return { child, home, listen, databaseUrl, keyFile: join(home, 'keys.json') };
+      return { child, home, listen, ops, databaseUrl, keyFile: join(home, 'keys.json') };
     }
     if (ended) throw new Error(`the gateway did not start: ${child.said()}`);
     await pause(50);
