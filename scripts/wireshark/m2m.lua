@@ -11,6 +11,8 @@
 -- Filters: m2mgw.command, m2mgw.response, m2mgw.serial, m2mgw.result, m2mgw.suite, one field a TLV such as
 -- m2mgw.tlv.imei, and m2mgw.malformed for frames with anything wrong. (m2m itself is WiMAX in Wireshark.)
 --
+-- A load balancer's header in front of a connection (PROXY protocol, version 2) shows as such: m2mgw.proxy.source.
+--
 -- Secrets show as the bytes that are on the wire; digests are not checked, nor which TLVs a command takes:
 -- `m2m inspect --pcap` does both.
 
@@ -242,6 +244,8 @@ local fields = {
   wmmp_imsi = ProtoField.string("m2mgw.wmmp.imsi", "IMSI"),
   wmmp_serial = ProtoField.string("m2mgw.wmmp.serial", "Serial"),
   wmmp_rest = ProtoField.bytes("m2mgw.wmmp.rest", "Rest"),
+  proxy_length = ProtoField.uint16("m2mgw.proxy.length", "Length behind the fixed part", base.DEC),
+  proxy_source = ProtoField.string("m2mgw.proxy.source", "Terminal"),
 }
 
 local WMMP_FIELDS = {
@@ -544,7 +548,47 @@ local function new_frame(tvb, tree)
   }
 end
 
+local function add_info(pinfo, tree, info)
+  tree:append_text(", " .. info)
+  if #tostring(pinfo.cols.info) > 0 then pinfo.cols.info:append("; ") end
+  pinfo.cols.info:append(info)
+end
+
+-- The same as in src/protocol/proxyHeader.ts. No frame begins so.
+local PROXY_SIGNATURE = "0d0a0d0a000d0a515549540a"
+local PROXY_FIXED = 16
+local PROXY_LONGEST = 536
+local PROXY_LOCAL = 0x20
+
+-- Returns nil where there is none.
+local function proxy_length(tvb, offset)
+  if tvb(offset, 12):bytes():tohex(true) ~= PROXY_SIGNATURE then return nil end
+  local command = tvb(offset + 12, 1):uint()
+  local length = PROXY_FIXED + tvb(offset + 14, 2):uint()
+  if command ~= PROXY_LOCAL and command ~= 0x21 or length > PROXY_LONGEST then return nil end
+  return length
+end
+
+local function proxy_source(tvb)
+  local family = tvb(12, 1):uint() == PROXY_LOCAL and 0 or tvb(13, 1):uint()
+  if family == 0x11 and tvb:len() >= 28 then return tostring(tvb(16, 4):ipv4()) .. ":" .. tvb(24, 2):uint(), tvb(16, 10) end
+  if family == 0x21 and tvb:len() >= 52 then
+    return "[" .. tostring(tvb(16, 16):ipv6()) .. "]:" .. tvb(48, 2):uint(), tvb(16, 34)
+  end
+  return nil
+end
+
+local function dissect_proxy(tvb, pinfo, root)
+  local tree = root:add(m2m, tvb(), "PROXY protocol")
+  tree:add(fields.proxy_length, tvb(14, 2))
+  local source, range = proxy_source(tvb)
+  if source then tree:add(fields.proxy_source, range, source) end
+  add_info(pinfo, tree, "PROXY header for " .. (source or "the load balancer itself"))
+  return tvb:len()
+end
+
 local function dissect_frame(tvb, pinfo, root)
+  if proxy_length(tvb, 0) then return dissect_proxy(tvb, pinfo, root) end
   local length = tvb(0, 2):uint()
   local frame = new_frame(tvb, root:add(m2m, tvb()))
   local tree = frame.tree
@@ -568,17 +612,16 @@ local function dissect_frame(tvb, pinfo, root)
     if frame.is_wmmp then start = dissect_wmmp_body(frame, tvb, length) end
     if start then dissect_tlvs(frame, tvb, start, length) end
   end
-  local info = info_text(frame, tvb, serial)
-  tree:append_text(", " .. info)
-  if #tostring(pinfo.cols.info) > 0 then pinfo.cols.info:append("; ") end
-  pinfo.cols.info:append(info)
+  add_info(pinfo, tree, info_text(frame, tvb, serial))
   return tvb:len()
 end
 
 -- With a length below that of a header nothing behind it can be cut: all that is left is shown as one frame.
 local function frame_length(tvb, _, offset)
+  local proxy = proxy_length(tvb, offset)
+  if proxy then return proxy end
   local length = tvb(offset, 2):uint()
-  if length < HEADER_SIZE then return tvb:len() - offset end
+  if length < HEADER_SIZE then return math.max(HEADER_SIZE, tvb:len() - offset) end
   return length
 end
 
@@ -587,7 +630,7 @@ m2m.prefs.port = Pref.uint("TCP port", 7750, "The gateway's port")
 function m2m.dissector(tvb, pinfo, tree)
   pinfo.cols.protocol = "M2M"
   pinfo.cols.info = ""
-  dissect_tcp_pdus(tvb, tree, HEADER_SIZE, frame_length, dissect_frame)
+  dissect_tcp_pdus(tvb, tree, PROXY_FIXED, frame_length, dissect_frame)
   return tvb:len()
 end
 

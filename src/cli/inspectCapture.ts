@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { closeSync, openSync, readSync } from 'node:fs';
 import { InvalidArgumentError } from 'commander';
 import { CaptureError, readCapture, type ByteSource, type CaptureEvent } from '../terminal/capture/capture';
-import type { SeenFrame, SeenGap } from '../terminal/capture/connections';
+import type { SeenFrame, SeenGap, SeenProxyHeader } from '../terminal/capture/connections';
 import type { Endpoint } from '../terminal/capture/segments';
 import type { Known } from '../terminal/verify';
 import { failed } from './errors';
@@ -119,6 +119,7 @@ function textOf(event: CaptureEvent, found: Inspected | undefined): string {
   const { from, to } = ends(event);
   const title = `${timeText(event.time)} connection ${event.connection}, ${from} -> ${to}, byte ${event.offset}`;
   if (event.kind === 'gap') return `${title}\n${gapText(event)}`;
+  if (event.kind === 'proxy') return `${title}\n${proxyText(event)}`;
   if (found === undefined) return title;
   return [frameText(found, title), ...notes(event, found)].join('\n');
 }
@@ -126,6 +127,11 @@ function textOf(event: CaptureEvent, found: Inspected | undefined): string {
 function gapText({ size, behind }: SeenGap): string {
   const what = `${size} bytes are missing in the capture`;
   return behind === 0 ? what : `${what}; the ${behind} bytes behind them are not read`;
+}
+
+function proxyText({ length, source }: SeenProxyHeader): string {
+  const whom = source === undefined ? 'the load balancer itself' : endpointText(source);
+  return `PROXY protocol header of ${length} bytes, for ${whom}`;
 }
 
 function notes({ bytes, state, sawStart }: SeenFrame, { fault }: Inspected): string[] {
@@ -141,7 +147,12 @@ function jsonOf(event: CaptureEvent, found: Inspected | undefined): object {
   const { connection, direction, offset, sawStart } = event;
   const place = { time: timeText(event.time), connection, ...ends(event), saw_start: sawStart };
   if (event.kind === 'frame') return { ...place, state: event.state, ...(found && jsonForm(found)) };
+  if (event.kind === 'proxy') return { ...place, direction, proxy: proxyJson(event) };
   return { ...place, direction, gap: { start: offset, size: event.size, behind: event.behind } };
+}
+
+function proxyJson({ offset, length, source }: SeenProxyHeader): object {
+  return { start: offset, length, source: source === undefined ? null : endpointText(source) };
 }
 
 function ends({ direction, terminal, gateway }: CaptureEvent): { from: string; to: string } {

@@ -12,6 +12,7 @@ import { events, m2m, requireBuild } from '../support/cli';
 import { createDatabase, type TestDatabase } from '../support/database';
 import { startGateway, testHome, type GatewayProcess, type TestHome } from '../support/gateway';
 import { Operator } from '../support/operator';
+import { local, proxied } from '../support/proxy';
 import { heartbeat, loginForKey, RESULT, type Terminal, type Tlv } from '../support/oracle';
 import { RawTerminal } from '../support/socket';
 import { terminalOf, VARIANTS, vector, vectors } from '../support/vectors';
@@ -149,6 +150,28 @@ describe('m2m inspect --pcap', () => {
       { connection: 1, command: 'LOGIN', response: true, digest: { verdict: 'good' } },
       { connection: 2, command: 'LOGOUT', digest: { verdict: 'unchecked', lacks: true } },
       { connection: 1, command: 'LOGOUT', digest: { verdict: 'good', timestamp: 1_800_000_000 } },
+    ]);
+  });
+
+  test('a header of the PROXY protocol is told as such', async () => {
+    const { hex } = vector('LOGIN implicit timestamp, compact', VARIANTS[0]);
+    const payload = Buffer.concat([proxied('203.0.113.7', 40123), Buffer.from(hex, 'hex')]);
+    const check = tcp(0, { payload: local(), terminalPort: 40001 });
+    const folder = testHome();
+    const path = join(folder.directory, 'proxy.pcap');
+    const segments = [tcp(0, { flags: SYN }), tcp(0, { payload }), check];
+    writeFileSync(path, pcap(segments.map((segment, i) => ({ bytes: ipv4(segment), at: 1e15 + i }))));
+    const shown = await m2m(['inspect', '--pcap', path]);
+    const told = events((await m2m(['inspect', '--pcap', path, '--json'])).out);
+    folder.remove();
+    expect([shown.code, shown.err]).toEqual([0, '']);
+    expect(shown.out).toMatch(/byte 0\nPROXY protocol header of 28 bytes, for 203\.0\.113\.7:40123\n/);
+    expect(shown.out).toMatch(/byte 28\nLOGIN, terminal to gateway\n/);
+    expect(shown.out).toContain('PROXY protocol header of 16 bytes, for the load balancer itself');
+    expect(told).toMatchObject([
+      { connection: 1, proxy: { start: 0, length: 28, source: '203.0.113.7:40123' } },
+      { connection: 1, command: 'LOGIN', fault: null },
+      { connection: 2, proxy: { start: 0, length: 16, source: null } },
     ]);
   });
 
@@ -315,6 +338,30 @@ describeWithTshark('the dissector on every vector', () => {
     for (const name of FIELD_NAMES)
       expect(out).toMatch(new RegExp(`^ +Tag: 0x.* \\(${wireName(name)}\\)$`, 'm'));
     for (const name of FIELD_NAMES) expect(out).toMatch(new RegExp(`^ +${wireName(name)}(: .+)?$`, 'm'));
+  });
+
+  test('shows a header of the PROXY protocol as such, and the frames behind it', () => {
+    const [first, second] = onWire as [Buffer, Buffer];
+    const address = 'fd00:0:0:0:0:0:0:7';
+    const frames = [
+      Buffer.concat([proxied('203.0.113.7', 40123), first]),
+      Buffer.concat([proxied(address, 9, Buffer.alloc(9)), second]),
+      Buffer.concat([local(), first]),
+      local(),
+      first,
+    ];
+    const found = rows(frames, 'm2mgw.proxy.source', 'm2mgw.command', 'm2mgw.malformed');
+    const command = (bytes: Buffer) => `0x${bytes.toString('hex', 2, 4)}`;
+    expect(found).toEqual(
+      new Map([
+        [0, ['203.0.113.7:40123', command(first), '']],
+        [1, ['[fd00::7]:9', command(second), '']],
+        [2, ['', command(first), '']],
+        [3, ['', '', '']],
+        [4, ['', command(first), '']],
+      ]),
+    );
+    expect(dissect(frames.slice(3, 4))).toContain('PROXY header for the load balancer itself');
   });
 
   test('reads WMMP its own way', () => {

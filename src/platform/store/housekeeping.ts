@@ -28,6 +28,16 @@ const BOUND_THROTTLE = `
     SELECT serial, address FROM m2m.throttle
     WHERE expires_at < (SELECT expires_at FROM m2m.throttle ORDER BY expires_at DESC OFFSET 1000000 LIMIT 1)
     LIMIT 50000 FOR UPDATE SKIP LOCKED)`;
+/**
+ * Processes that said goodbye, or have not been heard of for so long that nobody waits for them. One that only stood
+ * still writes its row anew (instance.ts); those of older releases do not, and have 30 days. Whose session stands
+ * keeps its name.
+ */
+const FORGET_INSTANCES = `
+  DELETE FROM m2m.instance AS i
+  WHERE i.started_at < now() - interval '1 day'
+    AND i.seen_at < now() - CASE WHEN i.renews THEN interval '1 day' ELSE interval '30 days' END
+    AND NOT EXISTS (SELECT FROM m2m.session AS s WHERE s.instance = i.id AND s.session_id IS NOT NULL)`;
 
 /** Statements, and milliseconds from one run to the next. */
 const CHORES: readonly (readonly [text: string, interval: number])[] = [
@@ -37,6 +47,7 @@ const CHORES: readonly (readonly [text: string, interval: number])[] = [
   [FORGET_STRANGERS, 60_000],
   [FORGET_CHANGES, 600_000],
   [FORGET_EXPIRED, 600_000],
+  [FORGET_INSTANCES, 600_000],
 ];
 
 export class Housekeeping {

@@ -9,6 +9,10 @@ const BEAT = `
   UPDATE m2m.instance AS i SET seen_at = now(), key_ids = $2
   FROM (SELECT seen_at FROM m2m.instance WHERE id = $1) AS last WHERE i.id = $1
   RETURNING last.seen_at < now() - interval '${COUNTS_AS_GONE - 10} seconds'`;
+/** For a process that stood still for so long that its row was deleted. */
+const RENEW = `
+  INSERT INTO m2m.instance (id, gateway, listen, key_ids, renews) OVERRIDING SYSTEM VALUE
+  VALUES ($1, $2, $3, $4, true) ON CONFLICT DO NOTHING`;
 
 export interface InstanceOptions {
   readonly database: Database;
@@ -21,6 +25,7 @@ export interface InstanceOptions {
 
 export class Instance {
   id = 0;
+  private listen = '';
   private timer: NodeJS.Timeout | undefined;
 
   constructor(private readonly options: InstanceOptions) {}
@@ -28,8 +33,9 @@ export class Instance {
   /** @param listen host:port where terminals connect, for people */
   async start(listen: string): Promise<void> {
     const { database, gateway, keyIds } = this.options;
+    this.listen = listen;
     const { rows } = await database.query({
-      text: 'INSERT INTO m2m.instance (gateway, listen, key_ids) VALUES ($1, $2, $3) RETURNING id',
+      text: 'INSERT INTO m2m.instance (gateway, listen, key_ids, renews) VALUES ($1, $2, $3, true) RETURNING id',
       values: [gateway, listen, keyIds()],
     });
     this.id = Number(rows[0]?.[0]);
@@ -38,6 +44,7 @@ export class Instance {
 
   /** Where terminals connect, once that is known for certain. */
   async listening(listen: string): Promise<void> {
+    this.listen = listen;
     await this.options.database.query({
       text: 'UPDATE m2m.instance SET listen = $2 WHERE id = $1',
       values: [this.id, listen],
@@ -59,11 +66,14 @@ export class Instance {
   }
 
   private async beat(): Promise<void> {
-    const { database, keyIds, onLate, onError } = this.options;
+    const { database, gateway, keyIds, onLate, onError } = this.options;
     if (!database.available) return;
     try {
       const { rows } = await database.query({ text: BEAT, values: [this.id, keyIds()] });
-      if (rows[0]?.[0] === true) onLate();
+      const [row] = rows;
+      if (row === undefined)
+        await database.query({ text: RENEW, values: [this.id, gateway, this.listen, keyIds()] });
+      if (row?.[0] !== false) onLate();
     } catch (error) {
       onError(error);
     }

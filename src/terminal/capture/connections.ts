@@ -1,7 +1,7 @@
 /** TCP segments of all connections with the gateway in, frames and gaps out, with bounded memory. */
 import type { Direction } from '../frameTable';
-import { FrameCutter } from './frames';
-import type { Endpoint, Segment } from './segments';
+import { FrameCutter, type CutFrame, type CutProxyHeader } from './frames';
+import { addressText, type Endpoint, type Segment } from './segments';
 import { StreamAssembler, type Gap } from './streams';
 
 /** Where and when something was seen. */
@@ -33,7 +33,16 @@ export interface SeenGap extends Place, Gap {
   readonly kind: 'gap';
 }
 
-export type CaptureEvent = SeenFrame | SeenGap;
+/** A load balancer's header in front of a terminal's first frame. */
+export interface SeenProxyHeader extends Place {
+  readonly kind: 'proxy';
+  /** Bytes of the header. */
+  readonly length: number;
+  /** Whom it stands for; undefined: nobody but itself. */
+  readonly source: Endpoint | undefined;
+}
+
+export type CaptureEvent = SeenFrame | SeenGap | SeenProxyHeader;
 
 interface Flow {
   readonly stream: StreamAssembler;
@@ -123,7 +132,7 @@ export class Connections {
     const events: CaptureEvent[] = [];
     if (segment.size > 0 || segment.fin) {
       for (const bytes of stream.take(sequence, segment.payload, segment.size, segment.fin)) {
-        for (const cut of cutter.push(bytes)) events.push({ kind: 'frame', ...place, ...cut });
+        for (const cut of cutter.push(bytes)) events.push({ ...place, ...seen(cut) });
       }
     }
     if (segment.reset) return [...events, ...endFlows(connection, DIRECTIONS, 'closed', time)];
@@ -159,6 +168,19 @@ function heldBy({ up, down }: Connection): number {
 
 function placeOf({ number, terminal, gateway, sawStart }: Connection, direction: Direction, time: bigint) {
   return { time, connection: number, direction, terminal, gateway, sawStart };
+}
+
+function seen(
+  cut: CutFrame | CutProxyHeader,
+): Pick<SeenFrame, 'kind' | keyof CutFrame> | Pick<SeenProxyHeader, 'kind' | 'offset' | 'length' | 'source'> {
+  if (cut.state !== 'proxy') return { kind: 'frame', ...cut };
+  const { offset, length, source } = cut;
+  return {
+    kind: 'proxy',
+    offset,
+    length,
+    source: source && { address: addressText(source.address), port: source.port },
+  };
 }
 
 /** Tells what remains incomplete, once. */

@@ -3,6 +3,7 @@ import { FAULTS, type Fault } from '../../protocol/faults';
 import { HEADER_SIZE, LARGEST_FRAME, readHeader, type Header } from '../../protocol/header';
 import { headerJudge } from '../../protocol/judge';
 import { downlinkJudge } from '../../protocol/judgeDownlink';
+import { parseProxyHeader, type ProxyHeaderBytes } from '../../protocol/proxyHeader';
 import { RESULTS } from '../../protocol/results';
 import type { Direction } from '../frameTable';
 
@@ -17,16 +18,27 @@ export interface CutFrame {
   readonly state: 'whole' | 'refused';
 }
 
+/** What a load balancer has put in front of a terminal's bytes. */
+export interface CutProxyHeader extends ProxyHeaderBytes {
+  readonly offset: 0;
+  readonly state: 'proxy';
+}
+
 const JUDGES = { up: headerJudge(LARGEST_FRAME), down: downlinkJudge(LARGEST_FRAME) } as const;
 
 export class FrameCutter {
   private chunks: Buffer[] = [];
   private size = 0;
   private offset = 0;
-  private needed = HEADER_SIZE;
+  private needed: number;
   private refused = false;
+  /** Whether a header of the PROXY protocol may still come; it cannot be mistaken for a frame. */
+  private opening: boolean;
 
-  constructor(private readonly direction: Direction) {}
+  constructor(private readonly direction: Direction) {
+    this.opening = direction === 'up';
+    this.needed = this.opening ? 1 : HEADER_SIZE;
+  }
 
   /** Bytes held. */
   get held(): number {
@@ -39,13 +51,13 @@ export class FrameCutter {
   }
 
   /** Takes the next bytes. @returns the frames that they complete, which may be views into them */
-  push(bytes: Buffer): CutFrame[] {
+  push(bytes: Buffer): (CutFrame | CutProxyHeader)[] {
     if (this.refused) return [];
     const isEnough = this.size + bytes.length >= this.needed;
     const all = isEnough ? Buffer.concat([...this.chunks, bytes]) : bytes;
     if (isEnough) [this.chunks, this.size] = [[], 0];
-    const found: CutFrame[] = [];
-    const left = isEnough ? this.cut(all, found) : all;
+    const found: (CutFrame | CutProxyHeader)[] = [];
+    const left = isEnough ? this.read(all, found) : all;
     if (left.length > 0) {
       // A copy, so that a few bytes do not keep a whole packet.
       this.chunks.push(Buffer.from(left));
@@ -55,7 +67,20 @@ export class FrameCutter {
   }
 
   /** @returns what is left for the next time */
-  private cut(all: Buffer, found: CutFrame[]): Buffer {
+  private read(all: Buffer, found: (CutFrame | CutProxyHeader)[]): Buffer {
+    const header = this.opening ? parseProxyHeader(all) : 'malformed';
+    if (header === 'more') {
+      this.needed = all.length + 1;
+      return all;
+    }
+    this.opening = false;
+    if (header === 'malformed') return this.cut(all, found);
+    found.push({ ...header, offset: 0, state: 'proxy' });
+    this.offset = header.length;
+    return this.cut(all.subarray(header.length), found);
+  }
+
+  private cut(all: Buffer, found: (CutFrame | CutProxyHeader)[]): Buffer {
     let left = all;
     this.needed = HEADER_SIZE;
     while (left.length >= HEADER_SIZE) {

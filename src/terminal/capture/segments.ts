@@ -98,8 +98,8 @@ function readIpv4(bytes: Buffer): IpPacket | undefined {
   const total = bytes.readUInt16BE(2) || bytes.length;
   if (isFragment || total < head) return undefined;
   return {
-    source: bytes.subarray(12, 16).join('.'),
-    target: bytes.subarray(16, 20).join('.'),
+    source: addressText(bytes.subarray(12, 16)),
+    target: addressText(bytes.subarray(16, 20)),
     protocol: bytes.readUInt8(9),
     payload: bytes.subarray(head, total),
     size: total - head,
@@ -121,8 +121,13 @@ function readIpv6(bytes: Buffer): IpPacket | undefined {
     at += (bytes.readUInt8(at + 1) + 1) * 8;
   }
   if (at > end) return undefined;
-  const [source, target] = [ipv6Text(bytes.subarray(8, 24)), ipv6Text(bytes.subarray(24, 40))];
+  const [source, target] = [addressText(bytes.subarray(8, 24)), addressText(bytes.subarray(24, 40))];
   return { source, target, protocol, payload: bytes.subarray(at, end), size: end - at };
+}
+
+/** @param bytes 4 of them, or 16 */
+export function addressText(bytes: Buffer): string {
+  return bytes.length === 4 ? bytes.join('.') : ipv6Text(bytes);
 }
 
 /** RFC 5952: the longest run of two or more zero groups, the first of several, becomes `::`. */

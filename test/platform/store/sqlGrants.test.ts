@@ -124,7 +124,7 @@ describe('rights', () => {
         'change: DELETE, INSERT, SELECT',
         'credential: SELECT, UPDATE',
         'failure: DELETE, INSERT, SELECT, UPDATE',
-        'instance: INSERT, SELECT, UPDATE',
+        'instance: DELETE, INSERT, SELECT, UPDATE',
         'live_session: SELECT',
         'migration: SELECT',
         'packet: SELECT',
