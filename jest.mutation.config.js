@@ -15,6 +15,7 @@ module.exports = {
   ]),
   // 120,000 frames for every mutant would find nothing that the vectors do not.
   testPathIgnorePatterns: ['/node_modules/', 'everyBit'],
+  setupFilesAfterEnv: [...base.setupFilesAfterEnv, '<rootDir>/test/support/noShrinking.ts'],
   testTimeout: 60000,
   maxWorkers: 1,
 };
