@@ -268,11 +268,14 @@ test.each(PASSWORDS)('%s: %j is stored, %j was used', (name, stored, used) => {
   expect(nearMiss(suspectOf(frame, terminal))).toBe(name);
 });
 
-test.each([-121, 121, -62 * 60, 62 * 60, -722 * 60, 842 * 60])('a time that is %d s off is no near miss', (off) => {
-  const terminal = newTerminal();
-  const frame = mistaken(terminal, SUITE.MD5, { implicit: true, sign: { timestamp: MINUTE + off } });
-  expect(nearMiss(suspectOf(frame, terminal))).toBeUndefined();
-});
+test.each([-121, 121, -62 * 60, 62 * 60, -722 * 60, 842 * 60])(
+  'a time that is %d s off is no near miss',
+  (off) => {
+    const terminal = newTerminal();
+    const frame = mistaken(terminal, SUITE.MD5, { implicit: true, sign: { timestamp: MINUTE + off } });
+    expect(nearMiss(suspectOf(frame, terminal))).toBeUndefined();
+  },
+);
 
 test('a frame that tells its time is not searched for another', () => {
   const terminal = newTerminal();
