@@ -134,9 +134,9 @@ describe('LOGIN', () => {
 
 describe('frames of a session', () => {
   const { WMMP } = oracle;
-  const trap = (at: number | undefined, password = device.uplinkPassword) =>
+  const trap = (at: number | undefined, password: Buffer = device.uplinkPassword) =>
     oracle.uplink(device, WMMP.CONFIG_TRAP, at, Buffer.alloc(0), { password });
-  const heartbeat = (at: number, password = device.uplinkPassword) =>
+  const heartbeat = (at: number, password: Buffer = device.uplinkPassword) =>
     oracle.uplink(device, WMMP.HEARTBEAT, at, Buffer.alloc(0), { password });
 
   test.each<[string, Buffer, Partial<TerminalRecord>, string | undefined]>([
