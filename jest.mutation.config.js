@@ -13,8 +13,9 @@ module.exports = {
     `<rootDir>/test/${name}.test.ts`,
     `<rootDir>/test/${name}/**/*.test.ts`,
   ]),
-  // 120,000 frames for every mutant would find nothing that the vectors do not.
-  testPathIgnorePatterns: ['/node_modules/', 'everyBit'],
+  // For every mutant, 120,000 frames would find nothing that the vectors do not, and a million serials take too long.
+  testPathIgnorePatterns: ['/node_modules/', 'everyBit', 'throttleMemory'],
+  setupFilesAfterEnv: [...base.setupFilesAfterEnv, '<rootDir>/test/support/noShrinking.ts'],
   testTimeout: 60000,
   maxWorkers: 1,
 };

@@ -41,7 +41,7 @@ export class Framer {
     while (!this.closed) {
       bytes = this.dropSkipped(bytes);
       const needed = this.header?.length ?? HEADER_SIZE;
-      if (this.skip > 0 || bytes.length < needed) break;
+      if (bytes.length < needed) break;
       if (this.header === undefined) this.takeHeader(bytes, events);
       else bytes = this.takeFrame(this.header, bytes, events);
     }

@@ -1,3 +1,4 @@
+import crypto from 'node:crypto';
 import { freshRandom } from '../../src/crypto/random';
 
 test('bytes of the size that was asked for, never the same ones again', () => {
@@ -22,4 +23,13 @@ test('no byte value is missing in many', () => {
 
 test.each([0, 1, 8_191, 8_192, 8_193, 100_000])('%d at once', (size) => {
   expect(freshRandom(size)).toHaveLength(size);
+});
+
+test('what was handed out is not kept', () => {
+  const filled = jest.spyOn(crypto, 'randomFillSync');
+  for (let n = 0; n < 1_000 && filled.mock.calls.length === 0; n++) freshRandom(16);
+  const pool = filled.mock.calls[0]![0] as Buffer;
+  filled.mockRestore();
+  const drawn = Array.from({ length: 50 }, () => freshRandom(16));
+  expect(drawn.filter((bytes) => pool.includes(bytes))).toEqual([]);
 });

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import {
+  isWmmpBaseKeySize,
   newWmmpKey,
   newWmmpPassword,
   wmmpBaseKeyDigest,
@@ -69,4 +70,9 @@ test('new values: 8 characters, each equally likely; keys whose third part is th
 test('bytes that would make some characters likelier are drawn anew', () => {
   const drawn = [Buffer.alloc(8, 0xff), Buffer.alloc(8, 248), Buffer.alloc(8, 247)];
   expect(newWmmpPassword(() => drawn.shift()!).toString('latin1')).toBe('99999999');
+});
+
+test('base keys have 24 bytes', () => {
+  const sizes = Array.from({ length: 65 }, (_, size) => size);
+  expect(sizes.filter(isWmmpBaseKeySize)).toEqual([24]);
 });

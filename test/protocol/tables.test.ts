@@ -1,10 +1,12 @@
 /** The tables against the protocol's page, whose numbers the oracle repeats. */
+import { targetNames } from '../../src/protocol/changeTargets';
 import { decode } from '../../src/protocol/decode';
 import {
   commandName,
   commandRow,
   COMMAND_NAMES,
   COMMANDS,
+  disconnectReasonName,
   DISCONNECT_REASONS,
   REFUSAL_RESPONSE,
   UNSIGNED_RESPONSE,
@@ -127,8 +129,17 @@ describe('commands', () => {
     expect(FIELD_NAMES.filter((name) => !used.has(name))).toEqual(['digest']);
   });
 
-  test('reasons of a disconnect are 1 to 6', () => {
+  test('reasons of a disconnect are 1 to 6, and found by number', () => {
     expect(Object.values(DISCONNECT_REASONS).sort()).toEqual([1, 2, 3, 4, 5, 6]);
+    for (const [name, code] of Object.entries(DISCONNECT_REASONS))
+      expect(disconnectReasonName(code)).toBe(name);
+    expect([0, 7].map(disconnectReasonName)).toEqual([undefined, undefined]);
+  });
+
+  test('targets of a change by their bits, lowest first', () => {
+    expect([0, 1, 2, 4, 5, 7].map((mask) => targetNames(mask).join(' '))).toEqual([
+      ...['', 'uplink', 'downlink', 'base_key', 'uplink base_key', 'uplink downlink base_key'],
+    ]);
   });
 });
 

@@ -59,6 +59,56 @@ test('turns stand one behind the other at the rate at which logins are finished'
   expect(span).toBeLessThan(3_500);
 });
 
+/** Turns that everybody gets who comes at `now`, `count` of them, once there is no room. */
+function turnsAt(admission: Admission, now: number, count: number): number[] {
+  while (admission.size < MOST_UNDER_WAY) admission.enter(now);
+  return Array.from({ length: count }, () => admission.enter(now) as number);
+}
+
+/** Milliseconds over which 1,000 turns stretch: a second at a rate of 1,000 logins a second. */
+function spread(admission: Admission, now: number): number {
+  const turns = turnsAt(admission, now, 1001);
+  return turns.at(-1)! - turns[0]!;
+}
+
+test('the first turns: a second from now, at the rate that is believed', () => {
+  const { admission } = full();
+  const turns = turnsAt(admission, T0, 21);
+  expect([turns[0], turns[9], turns[19]]).toEqual([1000, 1001, 1002]);
+  // The others still stand before whoever comes later.
+  expect(admission.enter(T0 + 1)).toBe(1001);
+});
+
+test.each<[string, number, boolean, number]>([
+  ['a quarter of a second after', 250, true, 197],
+  ['just before that, which is too early', 249, true, 100],
+  ['just below a second after', 999, true, 199],
+  ['a second after, which is too late', 1000, true, 100],
+  ['before, by a clock that was set back', -1, true, 100],
+  ['while nobody was turned away', 250, false, 100],
+])('what is believed of the rate, measured %s', (_name, later, turnedAway, expected) => {
+  const { admission, tickets } = full();
+  if (turnedAway) admission.enter(T0);
+  // Next to nothing: half of the rate that was believed goes.
+  for (const ticket of tickets.slice(0, 40)) admission.leave(ticket, T0);
+  expect(spread(admission, T0 + later)).toBe(expected);
+});
+
+test('every measurement is of its own time', () => {
+  const { admission, tickets } = full();
+  admission.enter(T0);
+  for (const ticket of tickets.slice(0, 1000)) admission.leave(ticket, T0 + 1);
+  // 4,000 a second, then none; each counts for a half: 7,000, then 3,500.
+  expect(spread(admission, T0 + 250)).toBe(143);
+  expect(spread(admission, T0 + 500)).toBe(286);
+});
+
+test('the rate never falls below the least', () => {
+  const { admission } = full();
+  for (let i = 1; i <= 30; i++) admission.enter(T0 + i * 250);
+  expect(spread(admission, T0 + 30 * 250)).toBe(10_000);
+});
+
 test('turns that would be too far away are spread over the time up to the last one', () => {
   const { admission } = full();
   // Nothing is finished: the rate falls to the least that is believed.

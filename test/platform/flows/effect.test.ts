@@ -77,10 +77,49 @@ test('a newer record is what the session is judged by from now on', () => {
   });
 });
 
-test('a terminal that cannot be read any more is sent away', () => {
-  expect(effectOn(session, undefined)).toEqual({
-    kind: 'end',
-    reason: 'identity-changed',
-    cause: 'identity-changed',
+test('an older record, or the one that it has, changes nothing', () => {
+  for (const revision of [2, 3]) {
+    const read = { ...record, revision, status: 'suspended' as const };
+    expect(effectOn(session, { record: read, row: row(session.id) })).toEqual({ kind: 'none' });
+  }
+});
+
+test.each([
+  ['a wish', 0, 5, 5],
+  ['another wish', 5, 2, 2],
+  ['the same wish', 5, 5, 0],
+  ['a wish taken back', 5, 0, 0],
+])('%s: of %d, now %d, the terminal is told %d', (_name, before, wished, notice) => {
+  const wishing = (mask: number, revision: number) => ({
+    ...{ ...record, revision, changes: { ...NO_CHANGES, wished: mask } },
   });
+  const held = { ...session, terminal: wishing(before, 3) };
+  const now = { record: wishing(wished, 4), row: row(session.id) };
+  expect(effectOn(held, now)).toMatchObject({ kind: 'refresh', notice });
+});
+
+const away = { kind: 'end', reason: 'identity-changed', cause: 'identity-changed' };
+
+test.each([
+  ['the terminal', undefined],
+  ['its session row', { record, row: undefined }],
+])('sent away where %s cannot be read any more', (_name, view) => {
+  expect(effectOn(session, view)).toEqual(away);
+});
+
+test.each([undefined, 'something newer'])('ended for the reason %p: its time is up', (endReason) => {
+  const ended = { kind: 'end', reason: 'expired', cause: 'expired' };
+  expect(effectOn(session, { record, row: row(undefined, endReason) })).toEqual(ended);
+});
+
+test('WMMP: a LOGOUT of its own, whose answer was lost, may still come again', () => {
+  const wmmp = { version: 0x0300, timestamp: 1, sessionKey: undefined, unsettled: 0, asked: undefined };
+  const on = (leaving: boolean, endReason: string) =>
+    effectOn(
+      { ...session, wmmp: { ...wmmp, wish: 'open', leaving } },
+      { record, row: row(undefined, endReason) },
+    );
+  expect(on(true, 'logout')).toEqual({ kind: 'none' });
+  expect(on(false, 'logout')).toMatchObject({ kind: 'end', reason: 'superseded' });
+  expect(on(true, 'suspended')).toMatchObject({ kind: 'end', reason: 'suspended' });
 });

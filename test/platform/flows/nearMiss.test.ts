@@ -92,13 +92,18 @@ const signed = (sign: (terminal: Terminal) => Partial<Signing>, implicit?: boole
 };
 const over = (covered: (covered: Buffer, suite: number) => Buffer) => (terminal: Terminal, suite: number) =>
   mistaken(terminal, suite, { covered: (bytes) => covered(bytes, suite) });
+/** The minute that a frame which leaves its time out means. */
+const MINUTE = NOW - (NOW % 60);
+const inPairs = (text: string) => text.match(/..?/g)!.map(backwards).join('');
 const backwards = (text: string) => [...text].reverse().join('');
 
 /** Frames as firmware with that mistake would send them. */
 const FRAMES: Record<string, ((terminal: Terminal, suite: number) => Buffer)[]> = {
   'replaced-password': [
     simply({ password: REPLACED }),
+    simply({ password: REPLACED, implicit: true }),
     simply({ password: REPLACED, implicit: true, at: NOW - 60 }),
+    simply({ password: REPLACED, implicit: true, at: NOW + 60 }),
   ],
   'downlink-password': [signed(({ downlinkPassword }) => ({ password: downlinkPassword }))],
   'pending-password': [simply({ password: PENDING })],
@@ -118,18 +123,34 @@ const FRAMES: Record<string, ((terminal: Terminal, suite: number) => Buffer)[]> 
   ],
   'imei-with-nul': [
     signed(({ imei }) => ({ imei: `${imei}\0` })),
+    signed(({ imsi }) => ({ imsi: `${imsi}\0` })),
     signed(({ imei, imsi }) => ({ imei: `${imei}\0`, imsi: `${imsi}\0` })),
   ],
-  'imei-without-check-digit': [signed(({ imei }) => ({ imei: imei.slice(0, 14) }))],
+  'imei-without-check-digit': [
+    signed(({ imei }) => ({ imei: imei.slice(0, 14) })),
+    signed(({ imei }) => ({ imei: `${imei.slice(0, 14)}0` })),
+  ],
   'imei-and-imsi-swapped': [signed(({ imei, imsi }) => ({ imei: imsi, imsi: imei }))],
-  'imei-byte-order': [signed(({ imei, imsi }) => ({ imei: backwards(imei), imsi: backwards(imsi) }))],
-  'imei-or-imsi-left-out': [signed(() => ({ imsi: '' })), signed(() => ({ imei: '', imsi: '' }), true)],
+  'imei-byte-order': [
+    signed(({ imei }) => ({ imei: backwards(imei) })),
+    signed(({ imsi }) => ({ imsi: backwards(imsi) })),
+    signed(({ imei, imsi }) => ({ imei: backwards(imei), imsi: backwards(imsi) })),
+    // 21436587...: digits in pairs, the odd one at the end as it is.
+    signed(({ imei, imsi }) => ({ imei: inPairs(imei), imsi: inPairs(imsi) })),
+  ],
+  'imei-or-imsi-left-out': [
+    signed(() => ({ imei: '' })),
+    signed(() => ({ imsi: '' })),
+    signed(() => ({ imei: '', imsi: '' }), true),
+  ],
   'timestamp-zero': [signed(() => ({ timestamp: 0 }), true), signed(() => ({ timestamp: 0 }))],
   'timestamp-byte-order': [signed(() => ({ timestamp: Buffer.from(u32(NOW)).readUInt32LE() }))],
   'timestamp-in-minutes': [signed(() => ({ timestamp: Math.floor(NOW / 60) }))],
-  'timestamp-not-rounded': [signed(() => ({ timestamp: NOW - 61 }), true)],
-  'clock-local-time': [signed(() => ({ timestamp: NOW - (NOW % 60) + 8 * 3600 }), true)],
-  'clock-minutes-off': [signed(() => ({ timestamp: NOW - (NOW % 60) - 17 * 60 }), true)],
+  'timestamp-not-rounded': [-119, 1, 119].map((off) => signed(() => ({ timestamp: MINUTE + off }), true)),
+  'clock-local-time': [8 * 60, -12 * 60 - 1, 14 * 60 + 1].map((off) =>
+    signed(() => ({ timestamp: MINUTE + off * 60 }), true),
+  ),
+  'clock-minutes-off': [-17, -58, 58].map((off) => signed(() => ({ timestamp: MINUTE + off * 60 }), true)),
   'header-left-out': [over((covered) => covered.subarray(28))],
   'body-left-out': [over((covered) => covered.subarray(0, 28))],
   'length-without-digest': [
@@ -138,11 +159,16 @@ const FRAMES: Record<string, ((terminal: Terminal, suite: number) => Buffer)[]> 
       copy.writeUInt16BE(covered.length, 0);
       return copy;
     }),
+    over((covered) => Buffer.concat([Buffer.alloc(2), covered.subarray(2)])),
   ],
   'digest-header-covered': [
     over((covered, suite) =>
       Buffer.concat([covered, Buffer.of(0xe0, 0x21, 0, suite === SUITE.MD5 ? 16 : 32)]),
     ),
+    over((covered, suite) => {
+      const size = suite === SUITE.MD5 ? 16 : 32;
+      return Buffer.concat([covered, Buffer.of(0xe0, 0x21, 0, size), Buffer.alloc(size)]);
+    }),
   ],
 };
 
@@ -210,4 +236,104 @@ test.each([SUITE.MD5, SUITE.HMAC])('another password is no near miss, suite %d',
     const record = { ...recordOf(terminal), baseKey: undefined, changes: NO_CHANGES };
     expect(nearMiss({ message, record, replacedPassword: undefined, now: NOW * 1000 })).toBeUndefined();
   }
+});
+
+const SECRET = 'a password of so many bytes';
+const PASSWORDS: [name: string, stored: string, used: string][] = [
+  ...[32, 64].map((size): [string, string, string] => ['password-padded', SECRET, SECRET.padEnd(size, '\0')]),
+  ['password-padded', SECRET.slice(0, 7), SECRET.slice(0, 7).padEnd(8, '\0')],
+  ...['\n', '\r\n', '\r', '\0', ' '].map((end): [string, string, string] => [
+    ...(['password-line-end', SECRET, SECRET + end] as const),
+  ]),
+  ['password-line-end', `${SECRET}\r\n`, SECRET],
+  ['password-line-end', `${SECRET} `, SECRET],
+  ...[7, 8, 15, 16].map((size): [string, string, string] => [
+    'password-cut-off',
+    SECRET,
+    SECRET.slice(0, size),
+  ]),
+  ...[31, 32, 63].map((size): [string, string, string] => [
+    ...(['password-cut-off', SECRET.repeat(3), SECRET.repeat(3).slice(0, size)] as const),
+  ]),
+];
+
+function suspectOf(frame: Buffer, terminal: Terminal, record: Partial<TerminalRecord> = {}, now = NOW) {
+  const all = { ...recordOf(terminal), baseKey: undefined, changes: NO_CHANGES, ...record };
+  return { message: messageOf(frame), record: all, replacedPassword: undefined, now: now * 1000 };
+}
+
+test.each(PASSWORDS)('%s: %j is stored, %j was used', (name, stored, used) => {
+  const terminal = { ...newTerminal(), uplinkPassword: Buffer.from(stored) };
+  const frame = mistaken(terminal, SUITE.MD5, { sign: { password: Buffer.from(used) } });
+  expect(nearMiss(suspectOf(frame, terminal))).toBe(name);
+});
+
+test.each([-121, 121, -62 * 60, 62 * 60, -722 * 60, 842 * 60])(
+  'a time that is %d s off is no near miss',
+  (off) => {
+    const terminal = newTerminal();
+    const frame = mistaken(terminal, SUITE.MD5, { implicit: true, sign: { timestamp: MINUTE + off } });
+    expect(nearMiss(suspectOf(frame, terminal))).toBeUndefined();
+  },
+);
+
+test('a frame that tells its time is not searched for another', () => {
+  const terminal = newTerminal();
+  for (const off of [1, 61, -17 * 60, 8 * 3600]) {
+    const frame = mistaken(terminal, SUITE.MD5, { sign: { timestamp: NOW + off } });
+    expect(nearMiss(suspectOf(frame, terminal))).toBeUndefined();
+  }
+  const wrongly = login(terminal, { at: NOW - 60, password: terminal.downlinkPassword });
+  expect(nearMiss(suspectOf(wrongly, terminal))).toBe('downlink-password');
+});
+
+test('a claimed identity is the one that counts', () => {
+  const terminal = newTerminal();
+  const claim = { imei: '868123000000019', imsi: '460001' };
+  const frame = login(terminal, { at: NOW, claim, password: terminal.downlinkPassword });
+  expect(nearMiss(suspectOf(frame, terminal))).toBe('downlink-password');
+});
+
+test('a frame under no password is no near miss of an empty one', () => {
+  const terminal = newTerminal();
+  const frame = mistaken(terminal, SUITE.MD5, { sign: { password: Buffer.alloc(0) } });
+  expect(nearMiss({ ...suspectOf(frame, terminal), replacedPassword: Buffer.alloc(0) })).toBeUndefined();
+});
+
+test('times before 1970 are not searched', () => {
+  const terminal = newTerminal();
+  const frame = login(terminal, { at: 30, implicit: true, password: randomBytes(16) });
+  expect(nearMiss(suspectOf(frame, terminal, {}, 30))).toBeUndefined();
+});
+
+test('an unsigned frame is no near miss', () => {
+  const terminal = newTerminal();
+  const frame = buildFrame({
+    command: COMMAND.AUTH_CHALLENGE,
+    serial: terminal.serial,
+    tlvs: [[TAG.CLIENT_NONCE, Buffer.alloc(16)]],
+  });
+  expect(nearMiss(suspectOf(frame, terminal))).toBeUndefined();
+});
+
+test.each<[string, (terminal: Terminal) => Partial<Signing>]>([
+  ['IMEI', ({ imei }) => ({ imei, imsi: '460020\0\0\0\0\0\0\0\0\0' })],
+  ['IMSI', ({ imei }) => ({ imei: `${imei}\0`, imsi: '460020' })],
+  ['both', ({ imei }) => ({ imei, imsi: '460020' })],
+])('WMMP: %s without what pads it', (_name, sign) => {
+  const terminal = { ...newTerminal(), imsi: '460020' };
+  const frame = Buffer.from(wmmpLogin(terminal));
+  const signing = { timestamp: 0, password: terminal.uplinkPassword, imei: '', imsi: '', ...sign(terminal) };
+  frameDigest(SUITE.MD5, frame.subarray(0, frame.length - 20), signing).copy(frame, frame.length - 16);
+  const suspect = { ...suspectOf(login(terminal), terminal), message: wmmpMessage(frame) };
+  expect(nearMiss(suspect)).toBe('imei-without-nul');
+});
+
+test.each([-120, 119])('WMMP: the time of %d s from now under the digest', (off) => {
+  const terminal = newTerminal();
+  const frame = Buffer.from(wmmpLogin(terminal));
+  const signing = { ...terminal, timestamp: NOW + off, password: terminal.uplinkPassword };
+  wmmpFrameDigest(frame.subarray(0, frame.length - 20), signing).copy(frame, frame.length - 16);
+  const suspect = { ...suspectOf(login(terminal), terminal), message: wmmpMessage(frame) };
+  expect(nearMiss(suspect)).toBe('timestamp-not-zero');
 });

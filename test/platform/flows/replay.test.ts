@@ -5,6 +5,7 @@ import {
   replayCutoff,
   replayEntry,
   roomAfter,
+  unrememberedEntry,
 } from '../../../src/platform/flows/replay';
 
 const WINDOW = 300;
@@ -83,4 +84,11 @@ test('room after: the second in which the oldest goes, one second at least, none
   expect(roomAfter([secondsAgo(10), secondsAgo(20), secondsAgo(331)], NOW, WINDOW)).toBe(311_000);
   expect(roomAfter([secondsAgo(330)], NOW + 500, WINDOW)).toBe(1000);
   expect(roomAfter([secondsAgo(400)], NOW, WINDOW)).toBe(0);
+});
+
+test('an entry that is not to be remembered is unlike any other, and older than what is kept', () => {
+  const drawn = [Buffer.alloc(12, 1), Buffer.alloc(12, 2)];
+  const entries = [0, 1].map(() => unrememberedEntry((size) => drawn.shift()!.subarray(0, size)));
+  expect(entries).toEqual(['00000000-0101-0101-0101-010101010101', '00000000-0202-0202-0202-020202020202']);
+  expect(entries[1]! < replayCutoff(NOW, WINDOW)).toBe(true);
 });
