@@ -20,7 +20,7 @@ const TURNS = Number(process.env['ATTACK_TURNS'] ?? 5);
 const SESSIONS = 50;
 const BEATS_PER_SECOND = 500;
 const VICTIMS = 1_000;
-const TURN_MS = 4_000;
+const TURN_MS = 3_000;
 /** An attack gets under way before its turn is measured. */
 const ONSET_MS = 1_000;
 /**

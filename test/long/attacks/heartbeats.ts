@@ -27,8 +27,12 @@ interface Caller {
   sequence: number;
 }
 
+interface Tally {
+  readonly waits: number[];
+  sent: number;
+}
+
 let callers: Caller[] = [];
-let seen = { waits: [] as number[], sent: 0 };
 
 async function logIn(where: Where, terminal: Terminal): Promise<Caller> {
   for (let sequence = 1; ; sequence++) {
@@ -40,7 +44,7 @@ async function logIn(where: Where, terminal: Terminal): Promise<Caller> {
   }
 }
 
-async function beat(caller: Caller, into: typeof seen): Promise<void> {
+async function beat(caller: Caller, into: Tally): Promise<void> {
   const frame = heartbeat(caller.terminal, { sequence: ++caller.sequence });
   into.sent++;
   const sentAt = performance.now();
@@ -59,7 +63,7 @@ const orders = {
   },
 
   async measure({ perSecond, ms }: { perSecond: number; ms: number }): Promise<Waits> {
-    const into = (seen = { waits: [], sent: 0 });
+    const into: Tally = { waits: [], sent: 0 };
     let n = 0;
     const next = () => callers[n++ % callers.length]!;
     await atRate(perSecond, ms, () => void beat(next(), into).catch(() => undefined));
