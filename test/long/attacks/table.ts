@@ -133,6 +133,17 @@ export const ATTACKS: readonly Attack[] = [
     },
   ),
 
+  row(
+    'wrong logins without a timestamp',
+    'a connection, and a wrong digest over a time that the frame leaves out',
+    200,
+    (field) => () => {
+      const socket = field.dial(anyAddress());
+      socket.once('data', () => socket.resetAndDestroy());
+      socket.write(login(field.victim(), { password: WRONG, implicit: true }));
+    },
+  ),
+
   row('wrong logins from one address', 'a wrong digest on one of 50 connections', 2_000, (field) => {
     const next = field.crowd(50, () => ONE_ADDRESS);
     return () => next().write(login(field.victim(), { password: WRONG }));
