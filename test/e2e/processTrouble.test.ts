@@ -1,9 +1,9 @@
 /** What a machine does to a process: no descriptors, nobody who takes its output, a full disk, a clock that is set. */
-import { execFileSync, spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { execFileSync } from 'node:child_process';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createDatabase, type TestDatabase } from '../support/database';
+import { mayMount, SmallDisk } from '../support/disk';
 import { startGateway, testHome, type GatewayProcess, type LogLine, type TestHome } from '../support/gateway';
 import { Operator } from '../support/operator';
 import { heartbeat, login, RESULT, type Terminal } from '../support/oracle';
@@ -11,16 +11,6 @@ import { RawTerminal } from '../support/socket';
 import { eventually } from '../support/texts';
 
 const HOUR_MS = 3_600_000;
-/** Only root may mount, and not in every container. */
-function mayMount(): boolean {
-  const place = mkdtempSync(join(tmpdir(), 'm2m-mount-'));
-  const made = spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=64k', 'tmpfs', place]).status === 0;
-  if (made) execFileSync('umount', [place]);
-  else process.stderr.write('nothing can be mounted here: the test of a full disk is skipped\n');
-  rmSync(place, { recursive: true });
-  return made;
-}
-
 const whereMountable = mayMount() ? test : test.skip;
 
 let database: TestDatabase;
@@ -147,18 +137,10 @@ test.each(['1', '2'])(
 );
 
 describe('a disk without room for the log', () => {
-  let disk: string;
-  const mount = (...args: string[]) => execFileSync('mount', args);
-
-  beforeAll(() => {
-    disk = join(home.directory, 'disk');
-    mkdirSync(disk);
-  });
-
   whereMountable('logins go on, lines are counted, and one tells when there is room again', async () => {
-    mount('-t', 'tmpfs', '-o', 'size=256k', 'tmpfs', disk);
+    const disk = SmallDisk.mount(join(home.directory, 'disk'), '256k');
     try {
-      const [file, ballast] = [join(disk, 'gateway.log'), join(disk, 'ballast')];
+      const file = join(disk.place, 'gateway.log');
       const lines = () =>
         readFileSync(file, 'utf8')
           .split('\n')
@@ -166,12 +148,12 @@ describe('a disk without room for the log', () => {
           .flatMap((text) => asLine(text));
       const gateway = await start({ M2M_LOG_FILE: file });
       const terminal = await operator.provision();
-      expect(() => writeFileSync(ballast, Buffer.alloc(1 << 20))).toThrow('ENOSPC');
+      disk.fill();
       await eventually('lines that were dropped', async () => {
         (await logIn(gateway, terminal)).close();
         return (await metric(gateway, 'm2m_log_lines_dropped')) > 1 || undefined;
       });
-      rmSync(ballast);
+      disk.makeRoom();
       const again = await eventually('a line about room', async () => {
         (await logIn(gateway, terminal)).close();
         return lines().find((line) => line['event.action'] === 'log-lines-lost');
@@ -182,7 +164,7 @@ describe('a disk without room for the log', () => {
       expect(lines().at(-1)!['event.action']).toBe('gateway-stopped');
     } finally {
       for (const gateway of running) await gateway.kill();
-      execFileSync('umount', [disk]);
+      disk.unmount();
     }
   });
 });

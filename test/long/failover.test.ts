@@ -1,11 +1,10 @@
 /** The primary crashes while terminals log in; its synchronous standby is promoted under the same address. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { migrate } from '../../src/platform/store/migrate';
-import { DebianServers, testWithDebianServer, type DebianServer } from '../support/debianServer';
+import { DebianServers, testWithDebianServer } from '../support/debianServer';
 import { startGateway, testHome, type GatewayProcess } from '../support/gateway';
-import { Keeper, newBook, seeded, type Book } from '../support/keeper';
-import { newTerminal, Operator } from '../support/operator';
-import type { Terminal } from '../support/oracle';
+import { newBook, seeded } from '../support/keeper';
+import { countsOf, lead, Persistent, provisionEach } from '../support/keepers';
 import { Wire } from '../support/wire';
 
 const SEED = Number(process.env['M2M_TEST_SEED'] ?? Date.now() % 1e9);
@@ -21,51 +20,6 @@ afterAll(async () => {
   await servers?.close();
 });
 
-/** An operator who asks the server that is the primary now, until he has an answer. */
-class Persistent {
-  constructor(private readonly current: () => DebianServer) {}
-
-  async sql<Row extends object>(text: string, values: unknown[] = []): Promise<Row[]> {
-    for (;;) {
-      try {
-        const operator = await Operator.connect(this.current().url);
-        const rows = await operator.sql<Row>(text, values);
-        await operator.close();
-        return rows;
-      } catch {
-        await sleep(200);
-      }
-    }
-  }
-}
-
-async function provision(operator: Operator): Promise<Terminal[]> {
-  const terminals = Array.from({ length: TERMINALS }, () => newTerminal());
-  for (const one of terminals)
-    await operator.sql('SELECT m2m.provision_terminal($1, $2, $3, $4, $5, $6)', [
-      one.serial,
-      one.imei,
-      one.imsi,
-      one.uplinkPassword,
-      one.downlinkPassword,
-      one.baseKey,
-    ]);
-  return terminals;
-}
-
-async function lead(book: Book, terminal: Terminal, goesOn: () => boolean): Promise<void> {
-  const somewhere = () => gateways[Math.floor(book.random() * gateways.length)]!;
-  const keeper = new Keeper(book, terminal);
-  while (goesOn()) {
-    await keeper.round(somewhere);
-    // None may have more than 64 logins within ten minutes.
-    await sleep(300 + book.random() * 1_000);
-  }
-  await keeper.logIn(somewhere);
-  await keeper.compare();
-  keeper.leave();
-}
-
 testWithDebianServer(`failover, seed ${SEED}`, async () => {
   servers = new DebianServers();
   const one = await servers.primary();
@@ -78,12 +32,12 @@ testWithDebianServer(`failover, seed ${SEED}`, async () => {
       startGateway({ databaseUrl: wire.through, home, environment: { M2M_DATABASE_TIMEOUT: '8' } }),
     ),
   );
-  const owner = await Operator.connect(one.url);
-  const terminals = await provision(owner);
   let primary = one;
-  const book = newBook(new Persistent(() => primary), seeded(SEED));
+  const operator = new Persistent(() => primary.url);
+  const terminals = await provisionEach(operator, TERMINALS);
+  const book = newBook(operator, seeded(SEED));
   let over = false;
-  const leading = terminals.map((terminal) => lead(book, terminal, () => !over));
+  const leading = terminals.map((terminal) => lead(book, terminal, gateways, () => !over));
   await sleep(8_000);
 
   const began = performance.now();
@@ -105,10 +59,7 @@ testWithDebianServer(`failover, seed ${SEED}`, async () => {
   home.remove();
   process.stdout.write(
     `seed ${SEED}: promoted after ${Math.round(promoted - began)} ms, logins served ${Math.round(back - promoted)} ms later\n` +
-      [...book.counts]
-        .map(([what, times]) => `  ${what}: ${times}\n`)
-        .sort()
-        .join(''),
+      countsOf(book),
   );
   expect(early).toEqual([]);
   expect(book.faults).toEqual([]);

@@ -28,16 +28,22 @@ function identity(): { uid?: number; gid?: number } {
 export class DebianServers {
   private readonly directory = mkdtempSync(join(tmpdir(), 'm2m-debian-'));
   private readonly who = identity();
-  private readonly running: ChildProcess[] = [];
+  private readonly running: DebianServer[] = [];
 
   constructor() {
     if (this.who.uid !== undefined) chownSync(this.directory, this.who.uid, this.who.gid!);
   }
 
-  async primary(): Promise<DebianServer> {
-    const data = join(this.directory, 'one');
-    this.run('initdb', ['-D', data, '-U', 'postgres', '--auth=trust', '--no-sync']);
+  /** @param disk a folder for its data; everybody may write to it */
+  async primary(disk = this.directory, ...initdb: readonly string[]): Promise<DebianServer> {
+    const data = join(disk, 'one');
+    this.run('initdb', ['-D', data, '-U', 'postgres', '--auth=trust', '--no-sync', ...initdb]);
     return this.start(data, 'one');
+  }
+
+  /** A folder for something of the server's that is not to be with its data. */
+  folder(name: string): string {
+    return join(this.directory, name);
   }
 
   /** A streaming standby that the primary waits for with every commit. */
@@ -53,8 +59,10 @@ export class DebianServers {
     return standby;
   }
 
-  async close(): Promise<void> {
-    await Promise.all(this.running.map((child) => end(child)));
+  /** @param between before the folder is removed */
+  async close(between?: () => void): Promise<void> {
+    await Promise.all(this.running.map((server) => server.crash()));
+    between?.();
     rmSync(this.directory, { recursive: true, force: true });
   }
 
@@ -73,31 +81,45 @@ export class DebianServers {
       'logging_collector=off',
     ];
     const args = ['-D', data, '-p', String(port), ...settings.flatMap((setting) => ['-c', setting])];
-    const child = spawn(join(BIN, 'postgres'), args, { ...this.who, cwd: '/', stdio: 'ignore' });
-    this.running.push(child);
-    const server = new DebianServer(child, port);
+    const launch = () => spawn(join(BIN, 'postgres'), args, { ...this.who, cwd: '/', stdio: 'ignore' });
+    const server = new DebianServer(launch, port);
+    this.running.push(server);
     await server.isUp();
     return server;
   }
 }
 
+/** How a server is told to end: what `pg_ctl stop -m` sends. */
+const ENDINGS = { fast: 'SIGINT', immediate: 'SIGQUIT' } as const;
+
 export class DebianServer {
+  private child: ChildProcess;
+
   constructor(
-    private readonly child: ChildProcess,
+    private readonly launch: () => ChildProcess,
     readonly port: number,
-  ) {}
+  ) {
+    this.child = launch();
+  }
+
+  /** It has ended of its own accord. */
+  get hasEnded(): boolean {
+    return this.child.exitCode !== null || this.child.signalCode !== null;
+  }
 
   get url(): string {
     return `postgresql://postgres@127.0.0.1:${this.port}/postgres`;
   }
 
-  async isUp(): Promise<void> {
+  /** @param supervised one that has ended is started again, as an init system does it */
+  async isUp(supervised = false): Promise<void> {
     const deadline = Date.now() + PATIENCE_MS;
     for (;;) {
       try {
         return void (await execute(this.url, 'SELECT 1'));
       } catch (error) {
         if (Date.now() > deadline) throw error;
+        if (supervised && this.hasEnded) this.child = this.launch();
         await sleep(100);
       }
     }
@@ -105,19 +127,27 @@ export class DebianServer {
 
   /** Ends at once, as after a crash. */
   crash(): Promise<void> {
-    return end(this.child);
+    return this.end('immediate');
+  }
+
+  /** As `pg_ctl restart -m` does it. @param pause milliseconds for which it is gone */
+  async restart(mode: keyof typeof ENDINGS, pause = 0): Promise<void> {
+    await this.end(mode);
+    await sleep(pause);
+    this.child = this.launch();
+    await this.isUp();
   }
 
   async promote(): Promise<void> {
     await execute(this.url, 'SELECT pg_promote(true, 240)');
   }
-}
 
-async function end(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null) return;
-  const gone = new Promise<void>((resolve) => child.once('close', () => resolve()));
-  child.kill('SIGQUIT');
-  await gone;
+  private async end(mode: keyof typeof ENDINGS): Promise<void> {
+    if (this.hasEnded) return;
+    const gone = new Promise<void>((resolve) => this.child.once('close', () => resolve()));
+    this.child.kill(ENDINGS[mode]);
+    await gone;
+  }
 }
 
 /** @returns how many rows came */
