@@ -25,7 +25,6 @@ const FRAME_MEMORY = 512 * 1024 * 1024;
 const FRAME_SIZE = 200;
 /** Logins under way while terminals of standing connections come in. */
 const SETUP_CONCURRENCY = 64;
-const BEAT_EVERY = 1_000;
 /** Terminals come back out of turn, so that some log in once more than others. */
 const SPARE_ROUNDS = 1;
 
@@ -67,7 +66,7 @@ export class Load {
         kind: 'beats',
         startAt,
         measureFrom: startAt,
-        every: BEAT_EVERY,
+        every: this.plan.beatEvery * 1000,
       }));
       this.beating.catch(() => undefined);
     }

@@ -22,6 +22,7 @@ export interface BenchOptions {
   readonly key?: true;
   readonly wrong: number;
   readonly beating: number;
+  readonly beatEvery: number;
   readonly verify: number;
   readonly timeout: number;
   readonly json?: true;
@@ -97,6 +98,7 @@ export function addCommonOptions(command: Command, terminals: number): Command {
     )
     .option('--wrong <percent>', 'terminals whose password is always wrong', whole(0, 100), 0)
     .option('--beating <number>', 'other terminals that send a HEARTBEAT each second', whole(0, 100_000), 0)
+    .option('--beat-every <seconds>', 'how often they do, where it is not each second', amount, 1)
     .option(
       '--verify <number>',
       'verify the digest of every so many-th answer; 0: of none',

@@ -111,13 +111,14 @@ export class Reporter {
     this.options.metrics.frames.inc({ command: message.command, result });
     this.countChange(message.command, answer);
     const action = ACTIONS[message.command];
+    // Heartbeats above all: nobody reads that they are well.
+    if (action === undefined && answer.result === 'OK' && answer.detail === undefined) return;
     const facts = {
       ...this.facts(message, connection, arrivedAt, answer),
       message: `${message.command} ${result}${answer.detail === undefined ? '' : `: ${answer.detail}`}`,
     };
     if (action !== undefined && answer.result !== 'NOT_LOGGED_IN' && !isProbe(message.command, answer))
       return this.options.log.event(action, facts);
-    if (answer.result === 'OK' && answer.detail === undefined) return;
     this.options.junk.note(`${connection.address}|${message.command}|${answer.result}`, (count) =>
       this.options.log.event(action ?? 'frame-refused', { ...facts, level: 'warn', count }),
     );
