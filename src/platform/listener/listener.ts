@@ -35,8 +35,8 @@ export interface ListenerOptions extends ConnectionOptions {
 }
 
 const SWEEP_INTERVAL = 250;
-/** Connections that wait for the gateway to accept them. */
-const BACKLOG = 4096;
+/** Connections that wait to be accepted; the kernel takes no more than net.core.somaxconn, whatever is asked for. */
+const BACKLOG = 65_535;
 
 export class Listener {
   readonly connections = new Set<Connection>();

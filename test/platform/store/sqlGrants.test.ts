@@ -193,7 +193,7 @@ describe('what psql shows of it', () => {
   test('every function explains itself and runs as its owner with a fixed search path', async () => {
     const { rows } = await client.query<{ proname: string }>(
       `SELECT proname FROM pg_proc WHERE pronamespace = 'm2m'::regnamespace AND NOT (prosecdef
-         AND proconfig = ARRAY['search_path=m2m, pg_temp'] AND obj_description(oid, 'pg_proc') IS NOT NULL)`,
+         AND proconfig[1] = 'search_path=m2m, pg_temp' AND (cardinality(proconfig) = 1 OR proconfig[2] = 'enable_nestloop=off') AND obj_description(oid, 'pg_proc') IS NOT NULL)`,
     );
     expect(rows).toEqual([]);
   });

@@ -162,6 +162,14 @@ test('a terminal that is there: the same is harmless, anything else names what d
   }
 });
 
+test('lines that are imported are never joined one by one, however few the planner expects', async () => {
+  const { rows } = await client.query<{ proconfig: string[] }>(
+    `SELECT proconfig FROM pg_proc WHERE oid = 'm2m.import_good'::regproc`,
+  );
+  // test/long/import.test.ts sees what it is for: a second import of 100,000.
+  expect(rows[0]!.proconfig).toEqual(expect.arrayContaining(['enable_nestloop=off']));
+});
+
 test('IMEI and IMSI of a retired terminal are free, its serial is not', async () => {
   const old = await provision(client);
   await call(client, 'retire_terminal', { serial: old.serial });
