@@ -108,10 +108,9 @@ describe('does not open', () => {
     ['cut', sealed.subarray(0, 33), /^base_key of T-1: does not open under key a1b2c3d4$/],
     ['strange', sealed, /^base_key of T-1: sealed under key a1b2c3d4, which is not there$/, keyRing([OLD])],
   ])('and the error tells why: %s', (_name, stored, why, keys = ring) => {
-    expect(() => open(stored, 'base_key', 'T-1', keys)).toThrow(why);
-    expect(() => open(stored, 'base_key', 'T-1', keys)).toThrow(
-      expect.objectContaining({ name: 'UnsealError' }),
-    );
+    const fails = () => open(stored, 'base_key', 'T-1', keys);
+    expect(fails).toThrow(why);
+    expect(fails).toThrow(UnsealError);
   });
 
   test('and the error tells nothing of the secret', () => {
