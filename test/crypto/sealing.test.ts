@@ -1,6 +1,14 @@
 import { createDecipheriv, createHmac } from 'node:crypto';
 import fc from 'fast-check';
-import { isPlain, keyRing, seal, unseal, UnsealError, type SealedColumn } from '../../src/crypto/sealing';
+import {
+  isPlain,
+  keyRing,
+  seal,
+  unseal,
+  UnsealError,
+  type KeyRing,
+  type SealedColumn,
+} from '../../src/crypto/sealing';
 
 const OLD = { id: '00000001', key: Buffer.alloc(32, 1) };
 const NEW = { id: 'a1b2c3d4', key: Buffer.alloc(32, 2) };
@@ -91,6 +99,18 @@ describe('does not open', () => {
         expect(() => open(stored)).toThrow(UnsealError);
       }),
     );
+  });
+
+  test.each<[string, Buffer, RegExp, KeyRing?]>([
+    ['empty', Buffer.alloc(0), /^base_key of T-1: not a stored secret$/],
+    ['too short', sealed.subarray(0, 32), /^base_key of T-1: not a stored secret$/],
+    ['of no known form', Buffer.alloc(64, 2), /^base_key of T-1: not a stored secret$/],
+    ['cut', sealed.subarray(0, 33), /^base_key of T-1: does not open under key a1b2c3d4$/],
+    ['strange', sealed, /^base_key of T-1: sealed under key a1b2c3d4, which is not there$/, keyRing([OLD])],
+  ])('and the error tells why: %s', (_name, stored, why, keys = ring) => {
+    const fails = () => open(stored, 'base_key', 'T-1', keys);
+    expect(fails).toThrow(why);
+    expect(fails).toThrow(UnsealError);
   });
 
   test('and the error tells nothing of the secret', () => {

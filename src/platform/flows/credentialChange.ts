@@ -115,7 +115,7 @@ function byCiphertext(request: RequestCase, change: PendingChange, key: ProvenKe
   const settled = settle(record, provenTargets(record, authentic, key));
   const before = settled?.record ?? record;
   const isNew = change.id > record.changes.lastId;
-  const after = settled === undefined || isNew ? withPending(before, change) : before;
+  const after = isNew ? withPending(before, change) : before;
   const signer = { ...request.session.signer, password: after.downlinkPassword };
   const answer: Answer = { result: 'OK', signer, fields, detail: 'by-ciphertext' };
   return granted(request, answer, { settled: settled?.settled ?? 0, text: undefined, record: after });

@@ -75,6 +75,15 @@ test('what could not be written is told with what has come since; what is gone i
   expect(taken(10)).toEqual(['B 3']);
 });
 
+test('what waits to be told again, and begins anew meanwhile, is told once', () => {
+  const { counts, fail, taken } = counting();
+  fail('A');
+  taken(10);
+  counts.putBack('A', 1);
+  fail('A', 1, NOW + 1000);
+  expect(taken(10)).toEqual(['A 1']);
+});
+
 test('what was deleted is told no more', () => {
   const { counts, fail, taken } = counting();
   for (const serial of ['A', 'B', 'C', 'D']) fail(serial, serial === 'A' ? 2 : 1);

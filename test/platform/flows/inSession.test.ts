@@ -169,6 +169,7 @@ test.each<[string, number, number | undefined, boolean | Buffer, Partial<Termina
   expect(decision.answer.signer).toEqual(request.session.signer);
   expect('write' in decision).toBe(!expected.startsWith('CHANGE_REFUSED'));
   if (!('write' in decision)) return;
+  expect(decision.write.kind).toBe('credentials');
   const { pending } = decision.write.credentials!.record.changes;
   expect(pending).toMatchObject({
     id: 1,
@@ -225,8 +226,17 @@ test('of other targets, or of a form that does not fit, it is a new change', () 
     decideChange(requestCase(oracle.credentialChange(targets, SMS)(device, base), changing(pending)));
   expect(ask(7, {}).answer.fields).toMatchObject({ changeId: 5 });
   expect(ask(3, {}).answer.fields).toMatchObject({ changeId: 6, changeTargets: 3 });
+  expect(ask(3, { targets: 3, baseKey: undefined }).answer.fields).toMatchObject({ changeId: 5 });
   for (const name of ['uplinkPassword', 'downlinkPassword', 'baseKey'] as const)
     expect(ask(7, { [name]: Buffer.alloc(8) }).answer.fields).toMatchObject({ changeId: 6 });
+});
+
+test('a change of passwords is asked for again where there is no base key', () => {
+  const pending = { ...PENDING, targets: 3, baseKey: undefined };
+  const changes = { wished: 3, lastId: 5, pending, confirmed: undefined };
+  const bytes = oracle.credentialChange(3, SMS)(device, base);
+  const decision = decideChange(requestCase(bytes, standing({ changes, baseKey: undefined })));
+  expect(decision.answer.fields).toMatchObject({ changeId: 5 });
 });
 
 const confirm = (id: number, options: Partial<oracle.RequestOptions>) =>

@@ -217,7 +217,8 @@ test.each(Object.keys(WMMP_FRAMES))('WMMP: %s', (name) => {
 });
 
 test.each(CASES)('%s', (_, name, frame, suite) => {
-  const terminal = { ...newTerminal(), serial: 'T100' };
+  // Its check digit is not 0.
+  const terminal = { ...newTerminal(), serial: 'T100', imei: '868123000000019' };
   const record = recordOf(terminal);
   const stored = name === 'password-cut-off' ? { ...record, uplinkPassword: LONG } : record;
   const suspect = {

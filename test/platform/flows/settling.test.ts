@@ -50,6 +50,7 @@ test('WMMP: the first login marks, the second settles, one under the current val
     UPLINK,
     'latest',
   ]);
+  expect(first.write?.record).toMatchObject({ revision: 6 });
   expect(first.write?.record.uplinkPassword.toString()).toBe('old');
   const second = settleLater(recordWith({ shown: 'latest' }), UPLINK, false);
   expect([second.write?.settled, second.unsettled]).toEqual([UPLINK, 0]);

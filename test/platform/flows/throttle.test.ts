@@ -273,6 +273,7 @@ describe('shared', () => {
     const { era } = throttle;
     throttle.learn([told('T1', 'a', 20), told('T1', 'b', 20), told('', 'a', 2000)], era, NOW);
     throttle.lift(({ serial }) => serial === 'T1');
+    expect(throttle.era).toBe(era + 1);
     throttle.learn([told('T1', 'a', 20)], era, NOW);
     expect(throttle.delay('T2', 'a', NOW)).toBe(1000);
     expect(throttle.delay('T1', 'b', NOW)).toBe(0);

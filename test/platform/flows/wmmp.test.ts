@@ -82,6 +82,17 @@ describe('LOGIN', () => {
     ['a key of version 4.0', asking(short.baseKey), short, 'BASE_KEY_MISMATCH wrong-base-key-digest'],
   ])('%s', (_name, bytes, record, expected) => expect(outcome(bytes, record)).toBe(expected));
 
+  test.each<[string, Buffer, number]>([
+    ['neither', oracle.wmmpLogin(device), 0],
+    ['the old key alone', asking(true), 0],
+    ['the new password', underNew, 3],
+    ['the new key', asking(PENDING.baseKey!), 4],
+    ['both', oracle.wmmpLogin(device, { password: PENDING.uplinkPassword!, keyProof: PENDING.baseKey! }), 7],
+  ])('beside a change, under %s of it', (_name, bytes, unsettled) => {
+    const found = judged(bytes, changing({}));
+    expect('granted' in found && found.granted.session.wmmp?.unsettled).toBe(unsettled);
+  });
+
   test('is answered with a session key under the base key, and its time', () => {
     const bytes = oracle.wmmpLogin(device, { keyProof: true, sequence: 9, version: 0x0301 });
     const found = judged(bytes);

@@ -54,10 +54,12 @@ describe('what a terminal sends', () => {
       isResponse: false,
       fields: { firmware: 'v1.2', sessionKeyRequest: true, baseKeyDigest: shownBaseKey(terminal.baseKey) },
       tags: [0x3006, WMMP_TAG.BASE_KEY_DIGEST],
-      digest: frame.subarray(frame.length - 16),
-      covered: frame.subarray(0, frame.length - 20),
     });
+    // Not within the object: a buffer would match any that begins with it.
+    expect(message.digest).toEqual(frame.subarray(frame.length - 16));
+    expect(message.covered).toEqual(frame.subarray(0, frame.length - 20));
     expect(good(wmmpLogin(terminal)).fields).toEqual({ firmware: '12345678' });
+    expect(good(wmmpLogin(terminal, { software: 'v 1 \0 \0\0' })).fields).toEqual({ firmware: 'v 1' });
     expect(good(wmmpLogin(terminal, { software: '\0'.repeat(8) })).fields).toEqual({});
     expect(good(wmmpLogin(terminal, { software: 'v\x01\n\xff1234' })).fields).toEqual({
       firmware: 'v???1234',
@@ -66,13 +68,16 @@ describe('what a terminal sends', () => {
 
   test('LOGOUT, with and without a digest', () => {
     expect(good(wmmpLogout(terminal, 5, { reason: 9 }))).toMatchObject({ fixed: { reason: 9 } });
-    expect(good(wmmpLogout(terminal, undefined)).digest).toBeUndefined();
+    const bare = wmmpLogout(terminal, undefined, { tlvs: [[0x3006, u16(5)]] });
+    expect(good(bare)).toMatchObject({ tags: [0x3006], digest: undefined });
+    expect(good(bare).covered).toEqual(bare);
   });
 
   test('HEARTBEAT, whatever its security byte and its reserved byte', () => {
     const frame = wmmpHeartbeat(terminal, { security: 0xff });
     frame[11] = 7;
     expect(good(frame)).toMatchObject({ command: 'HEARTBEAT', tags: [], digest: undefined });
+    expect(good(frame).fields).toStrictEqual({});
   });
 
   test('REGISTER, also without a serial', () => {
@@ -87,13 +92,11 @@ describe('what a terminal sends', () => {
 
   test('the answer to SECURITY_CONFIG, whatever stands between result and digest', () => {
     const frame = securityConfigAnswer(terminal, 5, 9, { result: 2, tags: [0xe025, 0xe028] });
-    expect(good(frame)).toMatchObject({
-      command: 'SECURITY_CONFIG',
-      isResponse: true,
-      fixed: { result: 2 },
-      digest: frame.subarray(frame.length - 16),
-      covered: frame.subarray(0, frame.length - 20),
-    });
+    const message = good(frame);
+    const facts = { command: 'SECURITY_CONFIG', isResponse: true, fixed: { result: 2 }, tags: [] };
+    expect(message).toMatchObject(facts);
+    expect(message.digest).toEqual(frame.subarray(frame.length - 16));
+    expect(message.covered).toEqual(frame.subarray(0, frame.length - 20));
     expect(good(securityConfigAnswer(terminal, undefined, 9)).digest).toBeUndefined();
   });
 
@@ -106,6 +109,31 @@ describe('what a terminal sends', () => {
       expect(good(uplink(terminal, command, 5, Buffer.alloc(30, 0xff))).digest).toHaveLength(16);
     }
   });
+});
+
+test.each([
+  ['nothing else', 0x04, 'e0210010', true],
+  ['something before it', 0x04, '00e0210010', true],
+  ['another tag', 0x04, 'e0200010', false],
+  ['another length', 0x04, 'e0210011', false],
+  ['a byte behind it', 0x04, 'e021001000', false],
+  ['its first byte in the fixed fields', 0x800e, 'e0210010', false],
+])('a digest at the end of what nobody knows: %s', (_name, command, head, isThere) => {
+  const bytes = Buffer.concat([Buffer.from(head, 'hex'), Buffer.alloc(16, 7)]);
+  const frame = wmmpFrame({ command, serial: 'A', body: bytes });
+  const { digest, covered, tags } = good(frame);
+  expect(digest).toEqual(isThere ? Buffer.alloc(16, 7) : undefined);
+  expect(covered).toEqual(isThere ? frame.subarray(0, frame.length - 20) : frame);
+  expect(tags).toEqual([]);
+});
+
+test('what the other side would not send is refused, whoever has judged its header', () => {
+  for (const command of [0x09, WMMP.LOGIN, WMMP.SECURITY_CONFIG | 0x8000]) {
+    const frame = wmmpFrame({ command, serial: 'A' });
+    expect(read(frame, 'down')).toMatchObject({ name: 'command-unknown', offset: 2 });
+  }
+  const unknown = readHeader(wmmpFrame({ command: 0x09, serial: 'A' }));
+  expect(judge(unknown)).toMatchObject({ name: 'command-unknown' });
 });
 
 test('what a gateway sends', () => {
@@ -180,6 +208,10 @@ describe('wrong', () => {
     expect(read(frame)).toMatchObject({ name: fault, offset });
   });
 
+  test('a wrong length is told with its tag', () => {
+    expect(read(cases['base key digest of 15 bytes']![0])).toMatchObject({ subject: '0xe03a of 15' });
+  });
+
   test('unknown tags are skipped, also twice, and known ones of other commands', () => {
     const tlvs: Tlv[] = [
       [0x3006, u8(1)],
@@ -250,4 +282,13 @@ test('encode writes what the oracle writes', () => {
     /timestamp/,
   );
   expect(u32(77)).toEqual(frame.subarray(29, 33));
+});
+
+test('encode writes a body that nobody knows as it is given, and no digest that nobody made', () => {
+  const tags = [0xe025, 0xe028];
+  const expected = securityConfigAnswer(terminal, undefined, 9, { result: 2, tags });
+  const { header } = good(expected);
+  const outgoing = { header, body: WMMP_COMMANDS.SECURITY_CONFIG.up, fixed: { result: 2 } };
+  expect(encodeWmmp({ ...outgoing, rest: Buffer.concat(tags.map(u16)) })).toEqual(expected);
+  expect(encodeWmmp(outgoing)).toHaveLength(29);
 });
