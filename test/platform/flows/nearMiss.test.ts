@@ -338,3 +338,12 @@ test.each([-120, 119])('WMMP: the time of %d s from now under the digest', (off)
   const suspect = { ...suspectOf(login(terminal), terminal), message: wmmpMessage(frame) };
   expect(nearMiss(suspect)).toBe('timestamp-not-zero');
 });
+
+test.each<[string, Signing['imei'], Signing['imsi']]>([
+  ['one NUL each', '868123000000019\0', '460020\0'],
+  ['16 bytes each', '868123000000019\0', '460020'.padEnd(16, '\0')],
+])('a short IMSI, in fields of %s', (_name, imei, imsi) => {
+  const terminal = { ...newTerminal(), imei: '868123000000019', imsi: '460020' };
+  const frame = mistaken(terminal, SUITE.MD5, { sign: { imei, imsi } });
+  expect(nearMiss(suspectOf(frame, terminal))).toBe('imei-with-nul');
+});
