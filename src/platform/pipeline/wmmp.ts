@@ -289,8 +289,7 @@ function repeated(connection: Connection, { command }: WmmpMessage, frame: Buffe
   const { latest } = connection;
   if (latest === undefined || command === 'REGISTER') return { isRepeat: false };
   const mayRepeat = command === 'LOGIN' || command === 'LOGOUT';
-  if (mayRepeat && latest.frame === hash('sha256', frame))
-    return { isRepeat: true, outcome: latest.outcome };
+  if (mayRepeat && latest.frame === hash('sha256', frame)) return { isRepeat: true, outcome: latest.outcome };
   connection.latest = undefined;
   return { isRepeat: false };
 }
