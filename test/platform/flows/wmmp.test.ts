@@ -273,6 +273,11 @@ describe('SECURITY_CONFIG', () => {
     expect(pendingAfter(changing(pending, wished))?.id).toBe(id);
   });
 
+  test('goes once more where there is no base key', () => {
+    const again = changing({ targets: 3, baseKey: undefined }, 3);
+    expect(pendingAfter({ ...again, baseKey: undefined })?.id).toBe(5);
+  });
+
   test.each([1, 2, 3, 4, 7])('carries the values of targets %d, and no others', (targets) => {
     const of = <T>(target: number, value: T) => ((targets & target) === 0 ? undefined : value);
     const change: PendingChange = {
