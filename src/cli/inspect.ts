@@ -5,16 +5,18 @@ import { Option } from 'commander';
 import { HEADER_SIZE, readHeader } from '../protocol/header';
 import { FileFlash } from '../terminal/flash';
 import type { Direction } from '../terminal/frameTable';
+import type { DeviceState } from '../terminal/state';
 import type { Known } from '../terminal/verify';
 import { usage } from './errors';
 import { inspectCapture, portValue } from './inspectCapture';
 import { frameText, inspectFrame, jsonForm, Judgement, type Inspected } from './inspectFrame';
-import { baseKeyValue, imeiValue, imsiValue, passwordValue, timeValue } from './values';
+import { baseKeyValue, imeiValue, imsiValue, passwordValue, serialValue, timeValue } from './values';
 
 interface Options {
   readonly pcap?: string;
   readonly port?: number;
   readonly direction?: Direction;
+  readonly serial?: string;
   readonly uplink?: Buffer;
   readonly downlink?: Buffer;
   readonly baseKey?: Buffer;
@@ -44,6 +46,7 @@ export function register(program: Command): void {
         .choices(['up', 'down'])
         .conflicts('pcap'),
     )
+    .option('--serial <text>', 'whose secrets these are: digests of others are not checked', serialValue)
     .option('--uplink <secret>', 'uplink password, as text or \\x…: checks uplink digests', passwordValue)
     .option('--downlink <secret>', 'downlink password: checks downlink digests', passwordValue)
     .option('--base-key <secret>', 'base key: checks BASE_KEY_DIGEST', baseKeyValue)
@@ -59,7 +62,7 @@ export function register(program: Command): void {
       'when such frames were sent: the minutes around it are tried (default: now; in a capture: its times)',
       timeValue,
     )
-    .option('--state <file>', "a device's state file, for all of these secrets")
+    .option('--state <file>', "a device's state file, for the serial and all of these secrets")
     .option('--json', 'one JSON object a frame')
     .action(inspect);
 }
@@ -156,13 +159,14 @@ function* split(bytes: Buffer): Generator<{ start: number; frame: Buffer }> {
 function knownSecrets(options: Options): Known | undefined {
   const secrets = [options.state, options.uplink, options.downlink, options.baseKey];
   if (secrets.every((secret) => secret === undefined)) return undefined;
-  const stored = options.state === undefined ? undefined : new FileFlash(options.state).read();
+  const stored: Partial<DeviceState> = options.state === undefined ? {} : new FileFlash(options.state).read();
   return {
-    imei: options.imei ?? stored?.imei,
-    imsi: options.imsi ?? stored?.imsi,
-    uplinkPassword: options.uplink ?? stored?.uplinkPassword,
-    downlinkPassword: options.downlink ?? stored?.downlinkPassword,
-    baseKey: options.baseKey ?? stored?.baseKey,
+    serial: options.serial ?? stored.serial,
+    imei: options.imei ?? stored.imei,
+    imsi: options.imsi ?? stored.imsi,
+    uplinkPassword: options.uplink ?? stored.uplinkPassword,
+    downlinkPassword: options.downlink ?? stored.downlinkPassword,
+    baseKey: options.baseKey ?? stored.baseKey,
     timestamp: options.timestamp,
     around: options.at ?? Math.floor(Date.now() / 1000),
   };

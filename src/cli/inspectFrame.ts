@@ -5,7 +5,7 @@ import { isWmmp, readHeader, type Header } from '../protocol/header';
 import { decodeWmmp } from '../protocol/wmmp/decode';
 import { describe, type Description } from '../terminal/describe';
 import { frameTable, timeText, type DescribedFrame, type Direction } from '../terminal/frameTable';
-import { verify, type Known, type Verdict } from '../terminal/verify';
+import { ofAnother, verify, type Known, type Verdict } from '../terminal/verify';
 import { beginsSession, verifyWmmp } from '../terminal/wmmp/verify';
 import { failed, usage, type CliError } from './errors';
 
@@ -34,6 +34,8 @@ export function inspectFrame(
     return { ...description, start, digest: undefined, loggedInAt: undefined };
   }
   const header = readHeader(bytes);
+  const another = ofAnother(header.serial, known);
+  if (another) return { ...description, start, digest: another, loggedInAt: undefined };
   const check = isWmmp(header.version) ? checkWmmp : checkVersion4;
   return { ...description, start, ...check(header, bytes, frame.direction, known, loggedInAt) };
 }

@@ -2,12 +2,15 @@
 import { baseKeyDigest, frameDigest } from '../crypto/digest';
 import { equalInConstantTime } from '../crypto/constantTime';
 import type { Message } from '../protocol/decode';
+import { serialText } from '../protocol/header';
 import { isSignedSuite } from '../protocol/suites';
 import type { Direction } from './frameTable';
 import { IMPLICIT_STEP } from './requests';
 
 /** What is known of the terminal; the rest is not checked. */
 export interface Known {
+  /** Undefined: every frame is taken for the terminal's. */
+  readonly serial?: string | undefined;
   readonly imei: string | undefined;
   readonly imsi: string | undefined;
   readonly uplinkPassword: Buffer | undefined;
@@ -46,6 +49,13 @@ export function verify(message: Message, direction: Direction, known: Known): Ve
   );
   if (timestamp === undefined) return { verdict: 'wrong', tried };
   return { verdict: 'good', timestamp, baseKey: judgeBaseKey(message, timestamp, known.baseKey) };
+}
+
+/** Undefined where a frame may be the terminal's. */
+export function ofAnother(serial: Buffer, known: Known): Verdict | undefined {
+  if (known.serial === undefined) return undefined;
+  const own = serialText(serial) === known.serial;
+  return own ? undefined : unchecked(`the serial is not ${known.serial}`, false);
 }
 
 /** What frames of a direction are made under, or that it is not known. */
