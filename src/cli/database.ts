@@ -5,10 +5,11 @@ import {
   embeddedStatus,
   embeddedUrl,
   EmbeddedError,
+  makeFolder,
   startEmbedded,
 } from '../platform/store/embedded';
 import { migrate, MigrationError, type MigrationReport } from '../platform/store/migrate';
-import { failed } from './errors';
+import { failed, usage } from './errors';
 
 export interface OpenDatabase {
   readonly url: string;
@@ -30,8 +31,7 @@ export async function openDatabase(
   settings: Settings,
   onUnexpectedExit: (why: string) => void,
 ): Promise<OpenDatabase> {
-  const server =
-    settings.databaseUrl === undefined ? await started(settings.dataDir, onUnexpectedExit) : undefined;
+  const server = settings.databaseUrl === undefined ? await started(settings, onUnexpectedExit) : undefined;
   const url = databaseUrl(settings);
   const close = async () => server?.stop();
   try {
@@ -55,9 +55,20 @@ export async function borrowDatabase(settings: Settings): Promise<OpenDatabase> 
   }
 }
 
-async function started(dataDir: string, onUnexpectedExit: (why: string) => void) {
+/** For the embedded database and the key file that is made. */
+export function makeDataFolder({ dataDir }: Settings): void {
   try {
-    return await startEmbedded({ dataDir, onUnexpectedExit });
+    makeFolder(dataDir);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    throw usage(`M2M_DATA_DIR: ${dataDir} cannot be made: ${code ?? String(error)}`);
+  }
+}
+
+async function started(settings: Settings, onUnexpectedExit: (why: string) => void) {
+  makeDataFolder(settings);
+  try {
+    return await startEmbedded({ dataDir: settings.dataDir, onUnexpectedExit });
   } catch (error) {
     throw asFailure(error);
   }

@@ -20,6 +20,7 @@ import {
   KeysDoNotFit,
   registerSealingKey,
 } from '../platform/store/sealingKeys';
+import { makeDataFolder } from './database';
 import { failed, usage } from './errors';
 import { withDatabase, type OwnConnection } from './keyDatabase';
 import { ProgressBar } from './progress';
@@ -56,7 +57,10 @@ async function init(): Promise<void> {
     throw failed(`M2M_KEY_FILE: ${resolve(settings.keyFile)} is there already`);
   await withDatabase(settings, async (database) => {
     const { rows } = await database.query({ text: `SELECT encode(key_id, 'hex') FROM m2m.sealing_key` });
-    if (rows.length === 0) return using(() => makeKeyFile(settings.keyFile));
+    if (rows.length === 0) {
+      if (settings.ownKeyFile) makeDataFolder(settings);
+      return using(() => makeKeyFile(settings.keyFile));
+    }
     const ids = rows.map(([id]) => id as string).join(', ');
     throw failed(
       `the database holds data sealed under key ${ids}: bring that key file back; a new one cannot open it`,

@@ -1,6 +1,6 @@
 /** What `m2m serve` needs before it starts: settings, keys, tokens, the certificate, the log. */
-import { existsSync, mkdirSync, unlinkSync } from 'node:fs';
-import { dirname, resolve } from 'node:path';
+import { existsSync, unlinkSync } from 'node:fs';
+import { resolve } from 'node:path';
 import { readSettings, SettingError, type Settings } from '../platform/config/settings';
 import { KeyFileError, makeKeyFile, readKeyFile, type GatewayKeys } from '../platform/keys/keyFile';
 import { CertificateError } from '../platform/listener/certificate';
@@ -10,6 +10,7 @@ import { LogFile, type LogFileOptions } from '../platform/ops/logFile';
 import { LogSink } from '../platform/ops/logSink';
 import { readTokenFile, TokenFileError } from '../platform/ops/tokenFile';
 import { KeysDoNotFit } from '../platform/store/sealingKeys';
+import { makeDataFolder } from './database';
 import { usage } from './errors';
 
 /** Wrong settings and keys end the command with 2 before anything is started. */
@@ -63,9 +64,10 @@ export function gatewayKeys({ keyFile, ownKeyFile }: Settings): GatewayKeys | un
 }
 
 /** @returns the keys, and what takes the file away again where it was made by this very call */
-export function newKeys({ keyFile }: Settings): { keys: GatewayKeys; undo: () => void } {
+export function newKeys(settings: Settings): { keys: GatewayKeys; undo: () => void } {
+  const { keyFile } = settings;
   return usingKeyFile(() => {
-    mkdirSync(dirname(keyFile), { recursive: true, mode: 0o700 });
+    makeDataFolder(settings);
     const made = makeKeyFile(keyFile);
     return { keys: readKeyFile(keyFile), undo: () => made && unlinkSync(keyFile) };
   });

@@ -41,6 +41,39 @@ test('keys that a start has made are gone again where they do not fit, so that t
 });
 
 test.each([
+  ['/proc/nowhere', 'ENOENT'],
+  ['/dev/null/data', 'ENOTDIR'],
+  [process.execPath, 'EEXIST'],
+])(
+  'a data directory that cannot be made (%s) ends the start, with the name of the setting',
+  async (directory, why) => {
+    const environment = { M2M_DATA_DIR: directory, M2M_LISTEN: '127.0.0.1:0', M2M_OPS_LISTEN: '127.0.0.1:0' };
+    for (const databaseUrl of [undefined, database.url]) {
+      const { code, stderr } = await runCommand(['serve'], {
+        ...environment,
+        ...(databaseUrl && { DATABASE_URL: databaseUrl }),
+      });
+      expect([code, stderr]).toEqual([2, `m2m: M2M_DATA_DIR: ${directory} cannot be made: ${why}\n`]);
+    }
+  },
+);
+
+test('keys init makes the data directory, too, where the database is elsewhere', async () => {
+  const fresh = mkdtempSync(join(tmpdir(), 'm2m-e2e-'));
+  const empty = await createDatabase();
+  try {
+    const { code } = await runCommand(['keys', 'init'], {
+      DATABASE_URL: empty.url,
+      M2M_DATA_DIR: join(fresh, 'data'),
+    });
+    expect([code, readdirSync(join(fresh, 'data'))]).toEqual([0, ['keys.json']]);
+  } finally {
+    await empty.drop();
+    rmSync(fresh, { recursive: true });
+  }
+});
+
+test.each([
   ['M2M_TLS_CERT', { M2M_TLS_LISTEN: '127.0.0.1:0' }],
   ['M2M_OPS_TOKEN_FILE', { M2M_OPS_TOKEN_FILE: '/nowhere/tokens' }],
 ])('%s is looked at before a key file is made', async (variable, wrong) => {

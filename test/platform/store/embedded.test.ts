@@ -160,6 +160,11 @@ describe('a server', () => {
     await expect(workshop.start(file)).rejects.toThrow(EmbeddedError);
   });
 
+  withProc('does not try for ever where nothing can be made', async () => {
+    for (const dataDir of ['/proc', '/proc/nowhere'])
+      await expect(workshop.start(dataDir)).rejects.toThrow(/cannot be started: ENOENT/);
+  });
+
   it('comes back by itself when it dies, and says so once', async () => {
     const said: string[] = [];
     const server = await workshop.start(await workshop.prepared(), {

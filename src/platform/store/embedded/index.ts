@@ -1,4 +1,3 @@
-import { mkdir } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ensureCluster } from './cluster';
 import { asEmbeddedError } from './errors';
@@ -8,6 +7,7 @@ import { Keeper } from './keeper';
 import type { EmbeddedServer } from './keeper';
 import { layoutOf } from './layout';
 import type { Layout } from './layout';
+import { makeFolder } from './makeFolder';
 import { clearOrphan } from './orphan';
 import { currentOwner, takeOwnership } from './ownership';
 import type { Ownership } from './ownership';
@@ -16,6 +16,7 @@ import { accepts } from './readiness';
 export { ensureLibraryLinks } from './binaries';
 export { DataDirectoryInUse, EmbeddedError } from './errors';
 export type { EmbeddedServer } from './keeper';
+export { makeFolder } from './makeFolder';
 
 /** How to start the embedded PostgreSQL. */
 export interface EmbeddedOptions extends HomeOptions {
@@ -52,7 +53,7 @@ async function startOwned(
 export async function startEmbedded(options: EmbeddedOptions): Promise<EmbeddedServer> {
   const attempt = `the embedded PostgreSQL in ${options.dataDir} cannot be started`;
   try {
-    await mkdir(options.dataDir, { recursive: true, mode: 0o700 });
+    makeFolder(options.dataDir);
     const layout = layoutOf(options.dataDir);
     const ownership = await takeOwnership(layout);
     return await startOwned(layout, ownership, options).catch(async (error: unknown) => {

@@ -1,7 +1,8 @@
-import { mkdir, readdir, readlink, symlink, unlink } from 'node:fs/promises';
+import { readdir, readlink, symlink, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DataDirectoryInUse, codeOf } from './errors';
 import type { Layout } from './layout';
+import { makeFolder } from './makeFolder';
 import { bootId, isAlive, startOf } from './processes';
 
 /*
@@ -84,7 +85,7 @@ async function release(claims: string, number: number): Promise<void> {
 
 /** Takes the data directory for this process, from its last owner where that one is dead. */
 export async function takeOwnership(layout: Layout): Promise<Ownership> {
-  await mkdir(layout.claims, { recursive: true, mode: 0o700 });
+  makeFolder(layout.claims);
   for (;;) {
     const last = await highest(layout.claims);
     const holder = holderOf(last);
