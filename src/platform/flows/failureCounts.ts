@@ -34,6 +34,11 @@ export class FailureCounts {
     return this.counts.size;
   }
 
+  /** Keys that are kept for telling; never more than there may be counts. */
+  get untold(): number {
+    return this.repeated.size + this.single.size;
+  }
+
   get(key: string, now: number): Count | undefined {
     const known = this.counts.get(key);
     return known !== undefined && known.expiresAt > now ? known : undefined;

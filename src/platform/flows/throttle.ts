@@ -132,7 +132,7 @@ export class Throttle {
   /** The others could not be told: next time. */
   putBack({ noted }: Untold): void {
     for (const one of noted) this.countsOf(one).putBack(keyOf(one), one.failures);
-    for (const [key, one] of this.clearing) this.cleared.set(key, one);
+    for (const [key, one] of this.clearing) this.toClear(key, one);
     this.clearing.clear();
   }
 
@@ -176,7 +176,12 @@ export class Throttle {
   private passed(of: Counted, key: string): void {
     const known = this.pairs.delete(key);
     const isWritten = known !== undefined && known.failures > known.unwritten;
-    if (isWritten && this.cleared.size < CAPACITY) this.cleared.set(key, of);
+    if (isWritten) this.toClear(key, of);
+  }
+
+  /** One that finds no room stands again as the table has it, until it expires there. */
+  private toClear(key: string, of: Counted): void {
+    if (this.cleared.size < CAPACITY) this.cleared.set(key, of);
   }
 
   private countsOf(of: Counted): FailureCounts {

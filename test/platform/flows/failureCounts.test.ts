@@ -103,3 +103,15 @@ test('of more than there is room for, those that were not touched for longest ar
   expect(told.at(-1)).toBe('T99 2');
   expect(told).toHaveLength(counts.size);
 });
+
+test.each([1, 2])(
+  'while nobody takes them, keys of what is forgotten are so, too (%d failures each)',
+  (times) => {
+    const { counts, fail } = counting(10);
+    for (let i = 0; i < 1000; i++) {
+      fail(`T${i}`, times);
+      expect(counts.untold).toBeLessThanOrEqual(10);
+    }
+    expect(counts.untold).toBe(counts.size);
+  },
+);

@@ -2,6 +2,35 @@ import { Throttle } from '../../../src/platform/flows/throttle';
 
 const NOW = 1_800_000_000_000;
 
+/** Of each a count that is written, and then a login that ends it. */
+function logInAfterFailures(throttle: Throttle, from: number, to: number): void {
+  for (let i = from; i < to; i++) {
+    const [serial, source] = [`T${i}`, 'a'];
+    throttle.learn([{ serial, source, failures: 1, age: 0, expiresIn: 600_000 }], throttle.era, NOW);
+    throttle.enter(serial, source, NOW);
+    throttle.leave(serial, source, 'passed', NOW);
+  }
+}
+
+test('of logins that end counts no more than 100,000 wait to be told', () => {
+  const throttle = new Throttle();
+  logInAfterFailures(throttle, 0, 100_010);
+  expect(throttle.size).toBe(100_000);
+  expect(throttle.take(1000).cleared).toHaveLength(100_000);
+});
+
+test('nor do more where telling them fails, time and again', () => {
+  const throttle = new Throttle();
+  for (let i = 0; i < 3; i++) {
+    logInAfterFailures(throttle, i * 60_000, (i + 1) * 60_000);
+    const untold = throttle.take(1000);
+    logInAfterFailures(throttle, 1_000_000 + i * 60_000, 1_000_000 + (i + 1) * 60_000);
+    throttle.putBack(untold);
+    expect(throttle.size).toBeLessThanOrEqual(100_000);
+  }
+  expect(throttle.take(1000).cleared).toHaveLength(100_000);
+});
+
 test('a million serials and a million addresses take no more memory than some', () => {
   const throttle = new Throttle();
   for (let i = 0; i < 1_000_000; i++) {
