@@ -78,8 +78,9 @@ export class Connections {
 
   private async prepare(client: ClientBase): Promise<void> {
     await becomeGateway(client);
+    const asked = performance.now();
     const { rows } = await client.query<[number]>({ text: READ_CLOCK, rowMode: 'array' });
-    this.clock.set(rows[0]![0]);
+    this.clock.hear(rows[0]![0], asked, performance.now());
   }
 
   private socket(): Socket {

@@ -101,11 +101,14 @@ export class Database {
     );
   }
 
-  /** Looks at the server's clock anew. */
-  async readClock(): Promise<void> {
+  /** Looks at the server's clock anew. @returns seconds since the epoch */
+  async readClock(): Promise<number> {
     const { clock } = this.connections;
-    const { rows } = await this.query({ text: READ_CLOCK });
-    clock.set(rows[0]?.[0] as number);
+    const asked = performance.now();
+    const { rows } = await this.query({ name: 'clock', text: READ_CLOCK });
+    const seconds = rows[0]?.[0] as number;
+    clock.hear(seconds, asked, performance.now());
+    return seconds;
   }
 
   async close(): Promise<void> {

@@ -190,11 +190,7 @@ export class GatewayStore {
   async time(): Promise<number | undefined> {
     if (!this.database.available) return undefined;
     try {
-      const { rows } = await this.database.query({
-        name: 'time',
-        text: 'SELECT (extract(epoch FROM clock_timestamp()) * 1000)::float8',
-      });
-      return rows[0]?.[0] as number;
+      return (await this.database.readClock()) * 1000;
     } catch (error) {
       this.onError(error);
       return undefined;
