@@ -5,6 +5,8 @@ import type { Terminal } from './oracle';
 import { noteSecret } from './secrets';
 
 export class Operator {
+  private last: Promise<unknown> = Promise.resolve();
+
   private constructor(private readonly client: Client) {}
 
   static async connect(url: string): Promise<Operator> {
@@ -14,11 +16,14 @@ export class Operator {
     return new Operator(client);
   }
 
+  /** After what was asked before, however many ask at once: pg 9 will not wait by itself any more. */
   async sql<Row extends object = Record<string, unknown>>(
     text: string,
     values: unknown[] = [],
   ): Promise<Row[]> {
-    return (await this.client.query<Row>(text, values)).rows;
+    const answer = this.last.then(() => this.client.query<Row>(text, values));
+    this.last = answer.catch(() => undefined);
+    return (await answer).rows;
   }
 
   /** Provisions a terminal that nobody else has. */
