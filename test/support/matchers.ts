@@ -1,3 +1,9 @@
+/** toMatchObject would take bytes that only begin with the others for the same. */
+expect.addEqualityTesters([
+  (one: unknown, other: unknown) =>
+    Buffer.isBuffer(one) && Buffer.isBuffer(other) ? one.equals(other) : undefined,
+]);
+
 /** jest has no matcher for "one of these". */
 expect.extend({
   toBeOneOf(received: unknown, choices: readonly unknown[]) {
@@ -11,6 +17,10 @@ expect.extend({
 declare global {
   // eslint-disable-next-line @typescript-eslint/no-namespace -- how jest's types are extended
   namespace jest {
+    interface Expect {
+      /** @types/jest does not know it yet. */
+      addEqualityTesters(testers: ((one: unknown, other: unknown) => boolean | undefined)[]): void;
+    }
     interface Matchers<R> {
       toBeOneOf(choices: readonly unknown[]): R;
     }
