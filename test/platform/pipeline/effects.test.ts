@@ -35,6 +35,9 @@ const view = (sessionId: string): FreshView => ({
   row: { sessionId, endReason: undefined, logins: [], requests: [] },
 });
 
+beforeEach(() => jest.useFakeTimers({ doNotFake: ['setImmediate', 'nextTick', 'queueMicrotask'] }));
+afterEach(() => jest.useRealTimers());
+
 /** Effects whose database answers when the test says so. */
 function workshop() {
   const asked: ((views: FreshView[]) => void)[] = [];
@@ -63,7 +66,13 @@ function workshop() {
     asked.shift()!(views);
     await new Promise(setImmediate);
   };
-  return { effects, registry, ended, clock, asked, superseded, answer };
+  /** Of a session that could not be judged when it was first looked at. */
+  const secondLook = () => {
+    expect(asked).toHaveLength(0);
+    jest.runOnlyPendingTimers();
+    expect(asked).toHaveLength(1);
+  };
+  return { effects, registry, ended, clock, asked, superseded, answer, secondLook };
 }
 
 const OLD = '00000000000000aa';
@@ -106,7 +115,7 @@ test('likewise where it began on the connection of the older one', async () => {
 });
 
 test('a session is not judged while its connection logs in anew: what the database shows may be that login', async () => {
-  const { effects, registry, ended, superseded, answer, asked } = workshop();
+  const { effects, registry, ended, superseded, answer, secondLook } = workshop();
   const connection = loggedIn(OLD);
   effects.began(connection, 900);
   connection.isCommitting = true;
@@ -115,21 +124,21 @@ test('a session is not judged while its connection logs in anew: what the databa
   expect(ended).not.toHaveBeenCalled();
   connection.isCommitting = false;
   connection.session = loggedIn(NEW).session;
-  while (asked.length === 0) await new Promise((resolve) => setTimeout(resolve, 5));
+  secondLook();
   await answer(view(NEW));
   expect(ended).not.toHaveBeenCalled();
   expect(registry.get(7)).toBe(connection);
 });
 
 test('where nothing comes of that login the session is judged afterwards', async () => {
-  const { effects, ended, superseded, answer, asked } = workshop();
+  const { effects, ended, superseded, answer, secondLook } = workshop();
   const connection = loggedIn(OLD);
   effects.began(connection, 900);
   connection.isCommitting = true;
   superseded();
   await answer(view(ELSEWHERE));
   connection.isCommitting = false;
-  while (asked.length === 0) await new Promise((resolve) => setTimeout(resolve, 5));
+  secondLook();
   await answer(view(ELSEWHERE));
   expect(ended).toHaveBeenCalledTimes(1);
 });
