@@ -1,5 +1,6 @@
 /** Changes of passwords and base keys against real gateways: every answer, both ways in, and a platform that is killed. */
 import { createDatabase, type TestDatabase } from '../support/database';
+import { eventually } from '../support/eventually';
 import { startGateway, testHome, type GatewayProcess, type TestHome } from '../support/gateway';
 import { Operator } from '../support/operator';
 import {
@@ -334,7 +335,7 @@ describe('the gateway is killed', () => {
     const socket = await loggedIn(terminal, SUITE.HMAC, third);
     const { id, changed } = await asked(socket, terminal, ALL);
     socket.send(credentialConfirm(id)(changed, { sequence: next(), keyProof: true }));
-    while ((await pendingChange(terminal)) !== null);
+    await eventually('the confirmation', async () => (await pendingChange(terminal)) === null);
     await third.kill();
     expect(await tryLogin(terminal)).toBe(RESULT.AUTH_FAILED);
     const again = await loggedIn(changed, SUITE.HMAC, two);
@@ -356,16 +357,13 @@ describe('the gateway is killed', () => {
 
 test('m2m.explain knows a terminal that went back to what a change has replaced', async () => {
   const terminal = await operator.provision();
-  const row = 'FROM m2m.credential JOIN m2m.terminal ON id = terminal_id WHERE serial = $1';
-  const sealed = async () =>
-    (await operator.sql(`SELECT ${row} AND NOT plain`, [terminal.serial])).length === 1;
-  while (!(await sealed()));
+  await sealed(operator, terminal);
   const { changed } = await asked(await loggedIn(terminal), terminal, UPLINK);
   expect(await tryLogin(changed)).toBe(RESULT.OK);
   expect(await tryLogin(terminal)).toBe(RESULT.AUTH_FAILED);
   const told = () =>
     operator.sql(`SELECT FROM m2m.explain($1) WHERE reason LIKE 'replaced-password:%'`, [terminal.serial]);
-  while ((await told()).length === 0);
+  await eventually('an explanation', async () => (await told()).length > 0);
 });
 
 test('nothing of a secret, new or old, is in the tables or the logs', async () => {

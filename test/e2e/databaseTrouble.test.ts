@@ -1,6 +1,7 @@
 /** A database that hangs, is full, crowded or silent: BUSY meanwhile, and afterwards all is well without a restart. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createDatabase, type TestDatabase } from '../support/database';
+import { eventually } from '../support/eventually';
 import { startGateway, testHome, type GatewayProcess, type LogLine, type TestHome } from '../support/gateway';
 import { Operator } from '../support/operator';
 import {
@@ -73,14 +74,6 @@ async function loggedIn(gateway: GatewayProcess, terminal: Terminal): Promise<Ra
 let sequence = 0;
 const next = () => (sequence += 1);
 const isAction = (action: string) => (line: LogLine) => line['event.action'] === action;
-
-async function eventually(condition: () => boolean | Promise<boolean>): Promise<void> {
-  const deadline = Date.now() + 240_000;
-  while (!(await condition())) {
-    if (Date.now() > deadline) throw new Error('in vain');
-    await sleep(50);
-  }
-}
 
 const times = ({ log }: GatewayProcess, action: string) => log.filter(isAction(action)).length;
 
@@ -172,7 +165,10 @@ test('the disk is full: BUSY, and pauses that grow instead of a flood of log lin
     CREATE TRIGGER full_disk BEFORE UPDATE ON m2m.session EXECUTE FUNCTION m2m.no_room()`);
   const outside = await dial(gateway);
   for (let n = 0; n < 5; n++) {
-    await eventually(async () => (await fetch(`${gateway.ops}/readyz`)).status === 200);
+    await eventually(
+      'a gateway that is ready',
+      async () => (await fetch(`${gateway.ops}/readyz`)).status === 200,
+    );
     expect((await outside.askOnce(login(terminal, { sequence: next() }))).result).toBe(RESULT.BUSY);
   }
   expect((await inside.askOnce(heartbeat(terminal, { sequence: next() }))).result).toBe(RESULT.OK);
@@ -218,7 +214,7 @@ test('the listening connection is silently dead: changes are heard of by looking
   const [{ since }] = (await operator.sql<{ since: string }>('SELECT now()::text AS since')) as [
     { since: string },
   ];
-  await eventually(listening);
+  await eventually('a new connection that listens', listening);
 });
 
 test('SIGTERM while the database is silent ends the gateway', async () => {

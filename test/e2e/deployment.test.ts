@@ -1,5 +1,6 @@
 /** Two gateways on one database, changes in SQL on live sessions, and what outlives a kill -9. */
 import { createDatabase, type TestDatabase } from '../support/database';
+import { eventually } from '../support/eventually';
 import { startGateway, testHome, type GatewayProcess, type TestHome } from '../support/gateway';
 import { Operator } from '../support/operator';
 import {
@@ -82,7 +83,7 @@ describe('takeover', () => {
       const text = 'SELECT gateway, connected FROM m2m.live_session WHERE serial = $1';
       return (await operator.sql(text, [terminal.serial]))[0]!;
     };
-    await eventually(async () => (await shown())['connected'] === true);
+    await eventually('a connected session', async () => (await shown())['connected'] === true);
     expect((await shown())['gateway']).toBe(newer() === one ? 'one' : 'two');
     socket.close();
   });
@@ -97,6 +98,7 @@ describe('takeover', () => {
     );
     for (const { result } of answers) expect(result).toBeOneOf([RESULT.OK, RESULT.BUSY]);
     await eventually(
+      'one connection',
       () => sockets.filter((socket, i) => answers[i]!.result === RESULT.OK && !socket.closed).length === 1,
     );
     const left = sockets.findIndex((socket, i) => answers[i]!.result === RESULT.OK && !socket.closed);
@@ -276,7 +278,7 @@ describe('changes in SQL hold at once', () => {
          WHERE t.serial = $1`,
         [terminal.serial],
       );
-    await eventually(async () => !(await stored())[0]!.plain);
+    await eventually('sealed secrets', async () => !(await stored())[0]!.plain);
     expect((await stored())[0]!.uplink_password.includes(terminal.uplinkPassword)).toBe(false);
     const { socket } = await loggedIn(two, terminal, 2);
     socket.close();
@@ -289,13 +291,5 @@ test('a session whose connection is lost stands, and is shown as not connected',
   socket.close();
   const shown = () =>
     operator.sql('SELECT connected FROM m2m.live_session WHERE serial = $1', [terminal.serial]);
-  await eventually(async () => (await shown())[0]?.['connected'] === false);
+  await eventually('a session without a connection', async () => (await shown())[0]?.['connected'] === false);
 });
-
-async function eventually(condition: () => boolean | Promise<boolean>): Promise<void> {
-  const deadline = Date.now() + 240_000;
-  while (!(await condition())) {
-    if (Date.now() > deadline) throw new Error('it did not come about');
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
-}

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { parseState } from '../../src/terminal/state';
 import { events, m2m, requireBuild, type Ended } from '../support/cli';
 import { createDatabase, type TestDatabase } from '../support/database';
+import { eventually } from '../support/eventually';
 import { startGateway, testHome, type GatewayProcess, type TestHome } from '../support/gateway';
 import { newTerminal, Operator } from '../support/operator';
 import type { Terminal } from '../support/oracle';
@@ -118,15 +119,13 @@ test('by SMS: the text is checked, stored and confirmed', async () => {
   expect((await emulate(terminal, ['login'])).code).toBe(0);
 });
 
-async function textFor(serial: string): Promise<string> {
-  for (;;) {
+function textFor(serial: string): Promise<string> {
+  return eventually('a text', async () => {
     const rows = await operator.sql<{ serial: string; text: string }>(
       'SELECT serial, text FROM m2m.take_sms()',
     );
-    const found = rows.find((row) => row.serial === serial);
-    if (found !== undefined) return found.text;
-    await new Promise((resolve) => setTimeout(resolve, 100));
-  }
+    return rows.find((row) => row.serial === serial)?.text;
+  });
 }
 
 test('a terminal that stays follows the wish of the platform', async () => {

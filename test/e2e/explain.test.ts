@@ -14,6 +14,7 @@ import {
   type Terminal,
 } from '../support/oracle';
 import { RawTerminal } from '../support/socket';
+import { sealed } from '../support/texts';
 
 let database: TestDatabase;
 let home: TestHome;
@@ -62,15 +63,6 @@ async function attempt(terminal: Terminal, options: Partial<RequestOptions> = {}
   return answer;
 }
 
-const sealed = async ({ serial }: Terminal) => {
-  const plain = () =>
-    operator.sql<{ plain: boolean }>(
-      'SELECT plain FROM m2m.credential JOIN m2m.terminal ON id = terminal_id WHERE serial = $1',
-      [serial],
-    );
-  while ((await plain())[0]!.plain) await new Promise((resolve) => setTimeout(resolve, 50));
-};
-
 test('a serial that nobody has: what was tried, and which serial may be meant', async () => {
   const terminal = await operator.provision();
   const typo = { ...terminal, serial: terminal.serial.replace('T-', 't.') };
@@ -97,7 +89,7 @@ test('a terminal that never came: it says so', async () => {
 
 test('another password, and the one before', async () => {
   const terminal = await operator.provision();
-  await sealed(terminal);
+  await sealed(operator, terminal);
   await operator.sql(`SELECT m2m.set_credentials($1, uplink_password => 'a new one')`, [terminal.serial]);
   expect((await attempt(terminal)).result).toBe(RESULT.AUTH_FAILED);
   const before = await explained(terminal.serial, /^replaced-password/);

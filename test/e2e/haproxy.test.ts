@@ -4,12 +4,12 @@ import { connect as connectTls } from 'node:tls';
 import { certify } from '../support/certificate';
 import { createDatabase, type TestDatabase } from '../support/database';
 import { describeWith } from '../support/debian';
+import { eventually } from '../support/eventually';
 import { startGateway, testHome, type GatewayProcess, type TestHome } from '../support/gateway';
 import { Haproxy, HAPROXY_HOST } from '../support/haproxy';
 import { Operator } from '../support/operator';
 import { COMMAND, heartbeat, login, RESULT, type Terminal } from '../support/oracle';
 import { RawTerminal } from '../support/socket';
-import { until } from '../support/workshop';
 
 const describeWithOpenssl = describeWith('openssl', ['version'], 'openssl');
 const describeWithHaproxy = describeWith('haproxy', ['-v'], 'haproxy');
@@ -167,7 +167,9 @@ const GATEWAY_HOST = '127.0.0.10:0';
       const again = await start(name, ports(gateway));
       expect((await fetch(`${again.ops}/readyz`)).status).toBe(200);
       if (told) await haproxy.command(`set server ${server} state ready`);
-      await until('all are up', async () => (await haproxy.checks()).every((check) => check === 'UP L4OK'));
+      await eventually('all are up', async () =>
+        (await haproxy.checks()).every((check) => check === 'UP L4OK'),
+      );
       name = other;
     }
   });

@@ -7,6 +7,7 @@ import { startGateway, testHome, type GatewayProcess, type TestHome } from '../s
 import { Operator } from '../support/operator';
 import { loginForKey, RESULT, type Terminal } from '../support/oracle';
 import { RawTerminal } from '../support/socket';
+import { sealed } from '../support/texts';
 
 let database: TestDatabase;
 let home: TestHome;
@@ -67,27 +68,21 @@ async function keyOfUplink({ serial }: Terminal): Promise<string> {
   return row!.id.slice(2);
 }
 
-async function sealed(terminal: Terminal): Promise<string> {
-  for (;;) {
-    const [row] = await operator.sql<{ plain: boolean }>(
-      'SELECT c.plain FROM m2m.credential AS c JOIN m2m.terminal AS t ON t.id = c.terminal_id WHERE t.serial = $1',
-      [terminal.serial],
-    );
-    if (!row!.plain) return keyOfUplink(terminal);
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
+async function keyOnceSealed(terminal: Terminal): Promise<string> {
+  await sealed(operator, terminal);
+  return keyOfUplink(terminal);
 }
 
 test('a new sealing key is used once every gateway holds it; reseal frees the old one', async () => {
   const [old] = sealingIds();
   const before = await operator.provision();
-  expect(await sealed(before)).toBe(old);
+  expect(await keyOnceSealed(before)).toBe(old);
   expect(await loggedIn(one, before)).toBe(RESULT.OK);
   expect((await keys(['rotate'])).code).toBe(0);
   const [, fresh] = sealingIds();
   await one.logged((line) => /read again/.test(String(line['message'])));
   const between = await operator.provision();
-  expect(await sealed(between)).toBe(old);
+  expect(await keyOnceSealed(between)).toBe(old);
   const early = await keys(['reseal']);
   expect([early.code, early.err]).toEqual([
     1,
@@ -98,7 +93,7 @@ test('a new sealing key is used once every gateway holds it; reseal frees the ol
   await two.logged((line) => String(line['message']).includes(`under key ${fresh!}`));
   await one.logged((line) => String(line['message']).includes(`under key ${fresh!}`));
   const after = await operator.provision();
-  expect(await sealed(after)).toBe(fresh);
+  expect(await keyOnceSealed(after)).toBe(fresh);
   for (const gateway of [one, two])
     for (const terminal of [before, between, after])
       expect(await loggedIn(gateway, terminal)).toBe(RESULT.OK);

@@ -1,10 +1,10 @@
 /** Changes in SQL on live sessions where it is hard: a burst, and notifications that get lost. */
 import { createDatabase, type TestDatabase } from '../support/database';
+import { eventually } from '../support/eventually';
 import { startGateway, testHome, type GatewayProcess, type TestHome } from '../support/gateway';
 import { Operator } from '../support/operator';
 import { COMMAND, heartbeat, login, RESULT, TAG, type Terminal } from '../support/oracle';
 import { RawTerminal } from '../support/socket';
-import { eventually } from '../support/texts';
 
 const SUSPENDED = 2;
 const BURST = 10_000;

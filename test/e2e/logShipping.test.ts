@@ -4,6 +4,7 @@ import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createDatabase, type TestDatabase } from '../support/database';
 import { describeWith } from '../support/debian';
+import { eventually } from '../support/eventually';
 import { startGateway, testHome, type LogLine, type TestHome } from '../support/gateway';
 import { newTerminal, Operator } from '../support/operator';
 import { login, RESULT, type Terminal } from '../support/oracle';
@@ -98,11 +99,6 @@ const loginsIn = (lines: readonly LogLine[]) =>
     .filter((line) => line['event.action'] === 'terminal-login')
     .map((line) => line['device.id'] as string);
 
-async function until(condition: () => boolean): Promise<void> {
-  const deadline = Date.now() + 240_000;
-  while (!condition() && Date.now() < deadline) await new Promise((resolve) => setTimeout(resolve, 100));
-}
-
 describeWith(
   'rsyslogd',
   ['-v'],
@@ -124,18 +120,20 @@ describeWith(
 
     const first = ship(config, join(folder, 'pid'));
     await logIn(gateway, part(0));
-    await until(() => loginsIn(read(arrived)).length > 0);
+    await eventually('a login', () => loginsIn(read(arrived)).length > 0);
     await logIn(gateway, part(1));
     // Rsyslog stores how far it has read before it has passed that on, and gives the rest 1.5 s when it ends.
-    await until(() => loginsIn(read(arrived)).length >= TERMINALS / 2);
+    await eventually('half of the logins', () => loginsIn(read(arrived)).length >= TERMINALS / 2);
     await first.stop();
     await logIn(gateway, part(2));
     renameSync(file, `${file}-20260101T000000000Z-1`);
     const second = ship(config, join(folder, 'pid'));
     await logIn(gateway, part(3));
-    await until(() => loginsIn(read(arrived)).length >= TERMINALS);
+    await eventually('all logins', () => loginsIn(read(arrived)).length >= TERMINALS);
     expect(await gateway.stop()).toBe(0);
-    await until(() => read(arrived).some((line) => line['event.action'] === 'gateway-stopped'));
+    await eventually('the end of the gateway', () =>
+      read(arrived).some((line) => line['event.action'] === 'gateway-stopped'),
+    );
     await second.stop();
 
     expect(loginsIn(read(arrived)).sort()).toEqual(terminals.map(({ serial }) => serial).sort());

@@ -1,5 +1,6 @@
 /** A terminal's day against the real process: login, key, heartbeats, logout, and every result it can be given. */
 import { createDatabase, type TestDatabase } from '../support/database';
+import { eventually } from '../support/eventually';
 import { startGateway, testHome, type GatewayProcess, type TestHome } from '../support/gateway';
 import { Operator } from '../support/operator';
 import {
@@ -20,7 +21,6 @@ import {
   type Terminal,
 } from '../support/oracle';
 import { RawTerminal } from '../support/socket';
-import { eventually } from '../support/texts';
 
 let database: TestDatabase;
 let home: TestHome;

@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createDatabase, type TestDatabase } from '../support/database';
+import { eventually } from '../support/eventually';
 import { startGateway, testHome, type GatewayProcess, type TestHome } from '../support/gateway';
 import { Operator } from '../support/operator';
 import { heartbeat, login, RESULT, type Terminal } from '../support/oracle';
@@ -126,7 +127,7 @@ test('a flood of junk from one address is a few lines with counts', async () => 
     socket.close();
   }
   const seconds = Math.ceil((Date.now() - started) / 1000);
-  while (counted() < 200) await new Promise((resolve) => setTimeout(resolve, 50));
+  await eventually('200 refusals', () => counted() >= 200);
   expect(counted()).toBe(200);
   expect(told().length).toBeLessThanOrEqual(2 * (seconds + 2));
 });

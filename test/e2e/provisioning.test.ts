@@ -2,12 +2,13 @@
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { createDatabase, type TestDatabase } from '../support/database';
+import { eventually } from '../support/eventually';
 import { startGateway, testHome, type GatewayProcess, type TestHome } from '../support/gateway';
 import { newTerminal, Operator } from '../support/operator';
 import { login, RESULT, type Terminal } from '../support/oracle';
 import { describeWithPsql, psql, psqlEnd } from '../support/psql';
 import { RawTerminal } from '../support/socket';
-import { eventually } from '../support/texts';
+import { sealed } from '../support/texts';
 
 const ROOT = join(__dirname, '..', '..');
 const script = (name: string) => ['-f', join(ROOT, 'scripts', 'provisioning', name)];
@@ -182,12 +183,7 @@ describeWithPsql('m2m seal', () => {
 
 test('a dump taken after sealing holds no secret in any encoding', async () => {
   const terminal = await operator.provision();
-  const row = () =>
-    operator.sql<{ plain: boolean }>(
-      'SELECT c.plain FROM m2m.credential AS c JOIN m2m.terminal AS t ON t.id = c.terminal_id WHERE t.serial = $1',
-      [terminal.serial],
-    );
-  while ((await row())[0]!.plain) await new Promise((resolve) => setTimeout(resolve, 50));
+  await sealed(operator, terminal);
   const tables = await operator.sql<{ name: string }>(
     `SELECT relname AS name FROM pg_class WHERE relnamespace = 'm2m'::regnamespace AND relkind = 'r'`,
   );

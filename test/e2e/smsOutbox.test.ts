@@ -1,10 +1,11 @@
 /** New secrets by SMS that operators fetch in SQL (M2M_SMS=outbox, the default), against the real process. */
 import { createDatabase, type TestDatabase } from '../support/database';
+import { eventually } from '../support/eventually';
 import { startGateway, testHome, type GatewayProcess, type TestHome } from '../support/gateway';
 import { Operator } from '../support/operator';
 import { credentialConfirm, login, RESULT, SUITE } from '../support/oracle';
 import { RawTerminal } from '../support/socket';
-import { askByText, eventually, hurry, outboxOf, provisionSealedPhone, readText } from '../support/texts';
+import { askByText, hurry, outboxOf, provisionSealedPhone, readText } from '../support/texts';
 
 const ALL = 7;
 

@@ -1,11 +1,11 @@
 /** Who guesses passwords, and who fills the door: two gateways on one database. */
 import { createDatabase, type TestDatabase } from '../support/database';
+import { eventually } from '../support/eventually';
 import { startGateway, testHome, type GatewayProcess, type TestHome } from '../support/gateway';
 import { newTerminal, Operator } from '../support/operator';
 import { login, RESULT, TAG, type Parsed, type Terminal } from '../support/oracle';
 import { proxied } from '../support/proxy';
 import { RawTerminal } from '../support/socket';
-import { eventually } from '../support/texts';
 
 let database: TestDatabase;
 let home: TestHome;
@@ -87,12 +87,12 @@ test('failures on one gateway count on the other', async () => {
   const terminal = await operator.provision();
   for (let i = 0; i < 8; i++)
     expect((await attempt(one, '127.0.0.2', terminal, GUESS)).result).toBe(RESULT.AUTH_FAILED);
-  await eventually('eight failures', async () => (await failures(terminal.serial)) === 8 || undefined);
+  await eventually('eight failures', async () => (await failures(terminal.serial)) === 8);
   let judged = 0;
   // The pauses begin with one second and double: a slow machine comes after the first ones, not after all.
   while ((await attempt(other, '127.0.0.2', terminal, GUESS)).result !== RESULT.THROTTLED) {
     judged++;
-    await eventually('one more', async () => (await failures(terminal.serial)) === 8 + judged || undefined);
+    await eventually('one more', async () => (await failures(terminal.serial)) === 8 + judged);
   }
   // By itself it would have judged ten.
   expect(judged).toBeLessThan(10);
@@ -160,7 +160,7 @@ test('once the delay has passed the right password is let in, and the count ends
     await new Promise((resolve) => setTimeout(resolve, wait));
     return undefined;
   });
-  await eventually('no count', async () => (await failures(serial)) === 0 || undefined);
+  await eventually('no count', async () => (await failures(serial)) === 0);
   expect((await attempt(gateway, '127.0.0.2', terminal, GUESS)).result).toBe(RESULT.AUTH_FAILED);
 });
 

@@ -10,6 +10,7 @@ import { TlsDoor } from '../../src/platform/listener/tlsDoor';
 import { certify } from '../support/certificate';
 import { createDatabase, type TestDatabase } from '../support/database';
 import { describeWith } from '../support/debian';
+import { eventually } from '../support/eventually';
 import { runCommand, startGateway, testHome, type GatewayProcess, type TestHome } from '../support/gateway';
 import { Operator } from '../support/operator';
 import { heartbeat, login, logout, RESULT } from '../support/oracle';
@@ -121,7 +122,7 @@ describeWith(
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
     const socket = connectTcp((server.address() as AddressInfo).port, '127.0.0.1');
     await new Promise((resolve) => socket.once('close', resolve).resume());
-    while (failed.length === 0) await new Promise((resolve) => setTimeout(resolve, 10));
+    await eventually('a failed handshake', () => failed.length > 0);
     expect([waiting, door.waiting, failed]).toEqual([1, 0, ['127.0.0.1']]);
     await new Promise((resolve) => server.close(resolve));
   });

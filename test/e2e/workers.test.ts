@@ -1,6 +1,7 @@
 /** Several processes behind one port: what holds across them, and what becomes of one that dies. */
 import { readdirSync, readFileSync } from 'node:fs';
 import { createDatabase, type TestDatabase } from '../support/database';
+import { eventually } from '../support/eventually';
 import { startGateway, testHome, type GatewayProcess, type LogLine, type TestHome } from '../support/gateway';
 import { Operator } from '../support/operator';
 import {
@@ -15,7 +16,7 @@ import {
   type Terminal,
 } from '../support/oracle';
 import { RawTerminal } from '../support/socket';
-import { askByText, eventually, provisionSealedPhone } from '../support/texts';
+import { askByText, provisionSealedPhone } from '../support/texts';
 import { WebhookServer } from '../support/webhook';
 
 const WORKERS = 3;
@@ -111,7 +112,7 @@ async function series(name: string, of = gateway): Promise<Map<string, number>> 
 const counted = () =>
   eventually(`${granted} logins`, async () => {
     const name = 'm2m_logins_total{result="ok",version="4.0"}';
-    return (await series('m2m_logins_total')).get(name) === granted || undefined;
+    return (await series('m2m_logins_total')).get(name) === granted;
   });
 
 test('as many processes as asked for, announced once, with one row of its own each', () => {
@@ -186,7 +187,7 @@ test('a worker that is killed takes its own terminals with it, is replaced, and 
     const [row] = await operator.sql('SELECT connected FROM m2m.live_session WHERE serial = $1', [
       lost.serial,
     ]);
-    return row?.['connected'] === false || undefined;
+    return row?.['connected'] === false;
   });
   await gateway.logged((line) => line['event.action'] === 'worker-started');
   await counted();
@@ -208,7 +209,7 @@ test('all workers killed at once: others take their places, on the same port', a
   await eventually('as many new workers', async () => {
     const others = workersOf(gateway).filter((pid) => !before.includes(pid));
     if (others.length < WORKERS) return undefined;
-    return (await series('m2m_workers')).get('m2m_workers') === WORKERS || undefined;
+    return (await series('m2m_workers')).get('m2m_workers') === WORKERS;
   });
   for (const worker of workersOf(gateway)) (await loggedIn(worker, terminal)).socket.close();
 });
@@ -223,7 +224,7 @@ test.each([
   const sockets = [await dial(one), await dial(two)];
   await eventually(
     'two connections',
-    async () => (await series('m2m_connections', small)).get('m2m_connections') === 2 || undefined,
+    async () => (await series('m2m_connections', small)).get('m2m_connections') === 2,
   );
   // How many the others have is heard of within a quarter of a second.
   await eventually('a refusal', async () => {
@@ -231,7 +232,7 @@ test.each([
     await Promise.race([third.end(), new Promise((resolve) => setTimeout(resolve, 200))]);
     const { closed } = third;
     third.close();
-    return closed || undefined;
+    return closed;
   });
   await small.logged((line) => line['m2m.detail'] === reason);
   for (const socket of sockets) socket.close();
@@ -262,7 +263,7 @@ test('workers do not outlive a primary that is killed', async () => {
   const doomed = await start();
   const workers = workersOf(doomed);
   await doomed.kill();
-  await eventually('the end of all workers', () => Promise.resolve(!workers.some(isAlive) || undefined));
+  await eventually('the end of all workers', () => !workers.some(isAlive));
 });
 
 function isAlive(pid: number): boolean {

@@ -2,10 +2,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { migrate } from '../../src/platform/store/migrate';
 import { DebianServers, testWithDebianServer } from '../support/debianServer';
+import { eventually } from '../support/eventually';
 import { startGateway, testHome, type GatewayProcess, type LogLine } from '../support/gateway';
 import { newBook, seeded } from '../support/keeper';
 import { countsOf, lead, Persistent, provisionEach } from '../support/keepers';
-import { eventually } from '../support/texts';
 
 const SEED = Number(process.env['M2M_TEST_SEED'] ?? Date.now() % 1e9);
 const RESTARTS = 5;

@@ -18,7 +18,8 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { embeddedUrl } from '../../src/platform/store/embedded';
 import type { EmbeddedOptions } from '../../src/platform/store/embedded';
-import { Workshop, lives, processesWith, query, until } from '../support/workshop';
+import { eventually } from '../support/eventually';
+import { Workshop, lives, processesWith, query } from '../support/workshop';
 
 const workshop = new Workshop();
 
@@ -72,14 +73,14 @@ describe('after a crash', () => {
     const { kill } = workshop.owner(dataDir);
     const halfMade = (): string[] =>
       existsSync(dataDir) ? readdirSync(dataDir).filter((name) => name.startsWith('postgres.new-')) : [];
-    await until('initdb is at work', () =>
+    await eventually('initdb is at work', () =>
       halfMade().some((name) => existsSync(join(dataDir, name, 'base'))),
     );
     await kill();
     expect(existsSync(join(dataDir, 'postgres'))).toBe(false);
     mkdirSync(join(dataDir, 'postgres.new-older', 'base'), { recursive: true });
     expect(await query((await workshop.start(dataDir)).url, 'SELECT 1')).toBe(1);
-    await until('no initdb is left', () => processesWith(join(dataDir, 'postgres.new-')).length === 0);
+    await eventually('no initdb is left', () => processesWith(join(dataDir, 'postgres.new-')).length === 0);
     await workshop.tidy();
     await workshop.start(dataDir);
     expect(halfMade()).toEqual([]);
@@ -138,7 +139,7 @@ asRoot('as root without user namespaces', () => {
     expect(statSync(join(cluster, '..'))).toMatchObject({ uid: statSync(`/proc/${pid}`).uid });
     expect(statSync(join(cluster, '..')).mode & 0o777).toBe(0o700);
     process.kill(pid, 'SIGKILL');
-    await until('it is back', () => first.pid !== pid);
+    await eventually('it is back', () => first.pid !== pid);
     await workshop.tidy();
     expect(await query((await workshop.start(dataDir, lent())).url, 'SELECT n FROM kept')).toBe(7);
     await workshop.tidy();

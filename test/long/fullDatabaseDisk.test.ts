@@ -6,13 +6,13 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { migrate } from '../../src/platform/store/migrate';
 import { DebianServers, testWithDebianServer, type DebianServer } from '../support/debianServer';
 import { mayMount, SmallDisk } from '../support/disk';
+import { eventually } from '../support/eventually';
 import { startGateway, testHome, type GatewayProcess, type LogLine, type TestHome } from '../support/gateway';
 import { newBook, seeded, type Book } from '../support/keeper';
 import { countsOf, lead, Persistent, provisionEach } from '../support/keepers';
 import { Operator } from '../support/operator';
 import { heartbeat, login, RESULT } from '../support/oracle';
 import { RawTerminal } from '../support/socket';
-import { eventually } from '../support/texts';
 
 const SEED = Number(process.env['M2M_TEST_SEED'] ?? Date.now() % 1e9);
 const TERMINALS = 20;
@@ -66,7 +66,7 @@ const busy = (book: Book): number => book.counts.get('login: BUSY') ?? 0;
 /** Until logins are refused for it. */
 async function refused({ log }: GatewayProcess, book: Book): Promise<void> {
   const before = busy(book);
-  await eventually('logins that are told BUSY', () => Promise.resolve(busy(book) > before + 20 || undefined));
+  await eventually('logins that are told BUSY', () => busy(book) > before + 20);
   expect(log.filter(isAction('database-lost')).length).toBeGreaterThan(0);
 }
 

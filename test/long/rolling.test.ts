@@ -5,12 +5,12 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createDatabase, type TestDatabase } from '../support/database';
 import { describeWith } from '../support/debian';
+import { eventually } from '../support/eventually';
 import { startGateway, testHome, type GatewayProcess, type TestHome } from '../support/gateway';
 import { Haproxy, HAPROXY_HOST } from '../support/haproxy';
 import { Operator } from '../support/operator';
 import { COMMAND, heartbeat, login, RESULT, TAG, type Parsed, type Terminal } from '../support/oracle';
 import { RawTerminal } from '../support/socket';
-import { until } from '../support/workshop';
 
 const TERMINALS = 30;
 const ROUNDS = 2;
@@ -139,7 +139,7 @@ describeWith(
   test('no terminal is refused for longer than its RETRY_AFTER', async () => {
     const terminals = await operator.provisionMany(TERMINALS + VISITORS);
     const lives = terminals.map((terminal, i) => live(terminal, i >= TERMINALS));
-    await until('all are in', () => told.logins >= terminals.length);
+    await eventually('all are in', () => told.logins >= terminals.length);
     for (let round = 0; round < ROUNDS; round++) {
       for (const id of ['gw-1', 'gw-2']) {
         const gateway = gateways.get(id)!;
@@ -147,11 +147,11 @@ describeWith(
         expect(await gateway.stop()).toBe(0);
         await start(id, `${gateway.host}:${gateway.port}`);
         await haproxy.command(`set server gateways/${id} state ready`);
-        await until('all are up', async () =>
+        await eventually('all are up', async () =>
           (await haproxy.checks()).every((check) => check.startsWith('UP')),
         );
         const { logins } = told;
-        await until('load on all', () => told.logins > logins);
+        await eventually('load on all', () => told.logins > logins);
       }
     }
     over = true;

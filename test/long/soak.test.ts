@@ -5,6 +5,7 @@
 import { randomInt } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createDatabase, type TestDatabase } from '../support/database';
+import { eventually } from '../support/eventually';
 import { startGateway, testHome, type GatewayProcess, type TestHome } from '../support/gateway';
 import { newTerminal, Operator } from '../support/operator';
 import {
@@ -22,7 +23,6 @@ import {
 } from '../support/oracle';
 import { RawTerminal } from '../support/socket';
 import { median } from '../support/statistics';
-import { eventually } from '../support/texts';
 
 const SECONDS = Number(process.env['SOAK_SECONDS'] ?? 180);
 const SAMPLES = 12;
@@ -143,7 +143,7 @@ async function holds(): Promise<{ heap: number; handles: number }> {
   pausing = true;
   await eventually('rest', async () => {
     const now = await metrics();
-    return (resting === CALLERS && now.get('m2m_connections') === 0) || undefined;
+    return resting === CALLERS && now.get('m2m_connections') === 0;
   });
   await sleep(1_500);
   gateway.child.kill('SIGUSR2');

@@ -3,7 +3,7 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { connect, createServer, type AddressInfo } from 'node:net';
 import { join } from 'node:path';
-import { until } from './workshop';
+import { eventually } from './eventually';
 
 /** Nobody else listens there: a port that was free a moment ago still is. */
 export const HAPROXY_HOST = '127.0.0.9';
@@ -39,7 +39,7 @@ export class Haproxy {
     let said = '';
     child.stderr.on('data', (chunk) => (said += String(chunk)));
     const haproxy = new Haproxy(child, socket, port, tlsPort);
-    await until('haproxy has looked at its gateways', async () => {
+    await eventually('haproxy has looked at its gateways', async () => {
       if (child.exitCode !== null) throw new Error(`haproxy ended: ${said}`);
       const checks = await haproxy.checks().catch(() => []);
       return checks.length > 0 && checks.every((check) => check === 'UP L4OK');

@@ -3,13 +3,12 @@
  * what tests of the SMS part share.
  */
 import { createHash, createHmac, randomInt } from 'node:crypto';
-import { setTimeout as sleep } from 'node:timers/promises';
+import { eventually } from './eventually';
 import type { Operator } from './operator';
 import { credentialChange, downlinkFlaw, RESULT, SUITE, TAG, type Parsed, type Terminal } from './oracle';
 import { noteSecret } from './secrets';
 import type { RawTerminal } from './socket';
 
-const PATIENCE_MS = 240_000;
 const BY_SMS = 2;
 
 function keyed(suite: number, password: Buffer, covered: Buffer): Buffer {
@@ -69,7 +68,7 @@ export async function sealed(operator: Operator, { serial }: Pick<Terminal, 'ser
       'SELECT c.plain FROM m2m.credential AS c JOIN m2m.terminal AS t ON t.id = c.terminal_id WHERE t.serial = $1',
       [serial],
     );
-    return row?.plain === false || undefined;
+    return row?.plain === false;
   });
 }
 
@@ -120,17 +119,6 @@ export async function hurry(operator: Operator, { serial }: Pick<Terminal, 'seri
   await operator.sql(`UPDATE m2m.sms_outbox SET next_try_at = now() - interval '1 s' WHERE serial = $1`, [
     serial,
   ]);
-}
-
-/** Asks until there is an answer. */
-export async function eventually<T>(what: string, look: () => Promise<T | undefined>): Promise<T> {
-  const deadline = Date.now() + PATIENCE_MS;
-  for (;;) {
-    const found = await look();
-    if (found !== undefined) return found;
-    if (Date.now() > deadline) throw new Error(`waited in vain for ${what}`);
-    await sleep(20);
-  }
 }
 
 /** The newest row, as soon as it passes. */

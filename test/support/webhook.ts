@@ -2,7 +2,7 @@
 import { createServer, type IncomingMessage, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { text } from 'node:stream/consumers';
-import { eventually } from './texts';
+import { eventually } from './eventually';
 
 export interface Posted {
   readonly method: string | undefined;

@@ -1,12 +1,13 @@
 /** What tests of WMMP 3.0 stand on: a gateway, an operator, and modules that log in and hold answers to the page. */
 import { randomBytes } from 'node:crypto';
 import { createDatabase, type TestDatabase } from './database';
+import { eventually } from './eventually';
 import { startGateway, testHome, type GatewayProcess, type LogLine, type TestHome } from './gateway';
 import { newTerminal, Operator } from './operator';
 import type { Terminal } from './oracle';
 import { noteSecret } from './secrets';
 import { RawTerminal } from './socket';
-import { eventually, sealed } from './texts';
+import { sealed } from './texts';
 import {
   loginAnswerOf,
   openedSessionKey,
@@ -118,7 +119,7 @@ export function wmmpBench() {
         `SELECT s.connected FROM m2m.session AS s JOIN m2m.terminal AS t ON t.id = s.terminal_id WHERE t.serial = $1`,
         [serial],
       );
-      return row?.connected === false || undefined;
+      return row?.connected === false;
     });
   }
 

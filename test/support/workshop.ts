@@ -14,10 +14,10 @@ import {
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { Client } from 'pg';
 import { startEmbedded } from '../../src/platform/store/embedded';
 import type { EmbeddedOptions, EmbeddedServer } from '../../src/platform/store/embedded';
+import { eventually } from './eventually';
 
 /** What another process says of its attempt to start a server. */
 export interface Said {
@@ -80,19 +80,6 @@ export function lives(pid: number): boolean {
   } catch (error) {
     // Without /proc the signal's word counts.
     return (error as NodeJS.ErrnoException).code === 'ENOENT' && !existsSync('/proc/self/stat');
-  }
-}
-
-/** Waits for something that is to come true. */
-export async function until(
-  what: string,
-  holds: () => boolean | Promise<boolean>,
-  ms = 240_000,
-): Promise<void> {
-  const deadline = Date.now() + ms;
-  while (!(await holds())) {
-    if (Date.now() > deadline) throw new Error(`in vain: ${what}`);
-    await sleep(20);
   }
 }
 
@@ -169,7 +156,7 @@ export class Workshop {
   async tidy(): Promise<void> {
     await Promise.all(this.servers.splice(0).map((server) => server.stop()));
     for (const child of this.children.splice(0)) if (child.exitCode === null) child.kill('SIGKILL');
-    await until('no process is left', () => processesWith(this.directory).length === 0);
+    await eventually('no process is left', () => processesWith(this.directory).length === 0);
   }
 
   close(): void {

@@ -9,6 +9,7 @@ import {
 } from '../../../src/platform/listener/connection';
 import { originOf } from '../../../src/platform/listener/origin';
 import { headerJudge } from '../../../src/protocol/judge';
+import { eventually } from '../../support/eventually';
 import { heartbeat } from '../../support/oracle';
 import { newTerminal } from '../../support/operator';
 
@@ -60,16 +61,16 @@ afterEach(async () => {
 
 // Whether they are authentic is not the connection's business: one will do for all.
 const frames = (count: number) => Buffer.concat(Array.from({ length: count }, () => frame));
-const until = async (condition: () => boolean) => {
-  while (!condition()) await new Promise((resolve) => setTimeout(resolve, 2));
-};
 
 test('a peer that does not read: nothing more is handled for it, and in the end it is cut off', async () => {
   handle = () => ({ bytes: Buffer.alloc(256 * 1024) });
   client.pause();
   client.write(frames(5000));
   // What the kernel takes is handled; then it stands still.
-  await until(() => handled > 0 && connection.overdue(time + 9_999) === undefined);
+  await eventually(
+    'a connection that stands still',
+    () => handled > 0 && connection.overdue(time + 9_999) === undefined,
+  );
   let before = -1;
   while (before !== handled) {
     before = handled;
@@ -83,9 +84,9 @@ test('a peer that reads again after a while is served on', async () => {
   handle = () => ({ bytes: Buffer.alloc(256 * 1024) });
   client.pause();
   client.write(frames(60));
-  await until(() => connection.overdue(time + 10_001) === 'stalled');
+  await eventually('a stalled one', () => connection.overdue(time + 10_001) === 'stalled');
   client.resume();
-  await until(() => handled === 60);
+  await eventually('all frames', () => handled === 60);
 });
 
 test('frames behind one that waits are held within bounds: reading pauses', async () => {
@@ -93,13 +94,13 @@ test('frames behind one that waits are held within bounds: reading pauses', asyn
   handle = (n) => (n === 1 ? new Promise((resolve) => (release = () => resolve({}))) : {});
   const flood = frames(200_000);
   client.write(flood);
-  await until(() => handled === 1);
+  await eventually('a frame', () => handled === 1);
   await new Promise((resolve) => setTimeout(resolve, 300));
   // Most of the flood is still on the sender's side.
   expect(client.writableLength).toBeGreaterThan(flood.length / 4);
   expect(handled).toBe(1);
   release();
-  await until(() => handled > 1000);
+  await eventually('more frames', () => handled > 1000);
 });
 
 test('turns are taken in order, and one that is not due yet holds up those behind it', async () => {
@@ -110,7 +111,7 @@ test('turns are taken in order, and one that is not due yet holds up those behin
     return { bytes: Buffer.of(n) };
   };
   client.write(frames(5));
-  await until(() => Buffer.concat(received).length === 5);
+  await eventually('five answers', () => Buffer.concat(received).length === 5);
   expect([...Buffer.concat(received)]).toEqual([1, 2, 3, 4, 5]);
 });
 
@@ -119,13 +120,13 @@ test('FIN comes behind the last answer, input is drained, and who does not close
   client.resume();
   handle = () => ({ bytes: Buffer.from('bye'), close: true });
   client.write(frames(3));
-  await until(() => !connection.isOpen);
+  await eventually('FIN', () => !connection.isOpen);
   expect(handled).toBe(1);
   expect(connection.overdue(time + 999)).toBeUndefined();
   expect(connection.overdue(time + 1000)).toBe('lingering');
   await ended;
   client.destroy();
-  await until(() => closed === 1);
+  await eventually('the end', () => closed === 1);
 });
 
 test('the login deadline does not hit who waits for an answer', async () => {
@@ -133,10 +134,10 @@ test('the login deadline does not hit who waits for an answer', async () => {
   handle = () => new Promise((resolve) => (release = () => resolve({})));
   expect(connection.overdue(time + 10_000)).toBe('login-deadline');
   client.write(frames(1));
-  await until(() => handled === 1);
+  await eventually('a frame', () => handled === 1);
   expect(connection.overdue(time + 10_000)).toBeUndefined();
   release();
-  await until(() => connection.overdue(time + 10_000) === 'login-deadline');
+  await eventually('the deadline', () => connection.overdue(time + 10_000) === 'login-deadline');
 });
 
 test('an answer that was long in the making leaves at the next whole multiple, by the listener’s clock', async () => {

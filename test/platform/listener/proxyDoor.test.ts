@@ -6,10 +6,10 @@ import type { Connection } from '../../../src/platform/listener/connection';
 import { Newcomers } from '../../../src/platform/listener/newcomers';
 import { Listener } from '../../../src/platform/listener/listener';
 import { headerJudge } from '../../../src/protocol/judge';
+import { eventually } from '../../support/eventually';
 import { heartbeat } from '../../support/oracle';
 import { newTerminal } from '../../support/operator';
 import { local, proxied } from '../../support/proxy';
-import { until } from '../../support/workshop';
 
 const LIMIT = 3;
 const DEADLINE = 10_000;
@@ -64,15 +64,15 @@ async function dial(localAddress = '127.0.0.1'): Promise<Socket & { gone: boolea
   return socket;
 }
 
-const refusals = (count: number) => until(`${count} refusals`, () => refused.length === count);
-const connections = (count: number) => until('connections', () => listener.connections.size === count);
+const refusals = (count: number) => eventually(`${count} refusals`, () => refused.length === count);
+const connections = (count: number) => eventually('connections', () => listener.connections.size === count);
 const only = () => [...listener.connections][0]!;
 
 test('who is not trusted is closed at once, header or not, and takes no room', async () => {
   for (let i = 0; i <= LIMIT; i++) {
     const socket = await dial('127.0.0.7');
     socket.write(header);
-    await until('it is closed', () => socket.gone);
+    await eventually('it is closed', () => socket.gone);
   }
   expect(refused).toHaveLength(LIMIT + 1);
   expect(refused[0]).toMatch(/^proxy-untrusted 127\.0\.0\.7 \d+$/);
@@ -85,9 +85,9 @@ test('the header tells address and port; what is glued to it, and what comes lat
   const [one, two] = [heartbeat(newTerminal()), heartbeat(newTerminal())];
   const socket = await dial();
   socket.write(Buffer.concat([header, one, two.subarray(0, 9)]));
-  await until('a frame', () => frames.length === 1);
+  await eventually('a frame', () => frames.length === 1);
   socket.write(two.subarray(9));
-  await until('both frames', () => frames.length === 2);
+  await eventually('both frames', () => frames.length === 2);
   expect(frames.map(([, bytes]) => bytes)).toEqual([one, two]);
   expect(frames[0]![0]).toMatchObject({ address: '198.51.100.9', port: 4711 });
 });
@@ -98,7 +98,7 @@ test('byte by byte', async () => {
   for (const byte of Buffer.concat([header, frame])) {
     await new Promise((resolve) => socket.write(Buffer.of(byte), resolve));
   }
-  await until('the frame', () => frames.length === 1);
+  await eventually('the frame', () => frames.length === 1);
   expect(frames[0]![1]).toEqual(frame);
   expect(only()).toMatchObject({ address: '198.51.100.9', port: 4711 });
 });
@@ -109,7 +109,7 @@ test('a malformed header closes the connection at its first wrong byte', async (
   socket.write(Buffer.of(0x22));
   await refusals(1);
   expect(refused[0]).toBe(`proxy-malformed 127.0.0.1 ${socket.from}`);
-  await until('it is closed', () => socket.gone);
+  await eventually('it is closed', () => socket.gone);
   expect(listener.connections.size).toBe(0);
 });
 
@@ -117,7 +117,7 @@ test('one that ends within its header is malformed, one that sends nothing is no
   const [half, quiet] = [await dial(), await dial()];
   half.end(header.subarray(0, 20));
   quiet.end();
-  await until('both are closed', () => half.gone && quiet.gone);
+  await eventually('both are closed', () => half.gone && quiet.gone);
   expect(refused).toEqual([`proxy-malformed 127.0.0.1 ${half.from}`]);
 });
 
@@ -151,7 +151,7 @@ test('a header that does not come in time: the deadline counts from the connecti
   time += DEADLINE;
   await refusals(4);
   expect(refused.slice(1).every((line) => line.startsWith('proxy-missing 127.0.0.1 '))).toBe(true);
-  await until('they are closed', () => silent.gone && slow.gone);
+  await eventually('they are closed', () => silent.gone && slow.gone);
 });
 
 test('a header just in time leaves no more time to log in', async () => {
@@ -174,7 +174,7 @@ test('those who wait for their header take room, until they have gone', async ()
   await refusals(1);
   expect(refused[0]).toMatch(/^limit /);
   waiting[0]!.end();
-  await until('it is closed', () => waiting[0]!.gone);
+  await eventually('it is closed', () => waiting[0]!.gone);
   (await dial()).write(header);
   await connections(1);
   expect(refused).toHaveLength(1);
@@ -187,6 +187,6 @@ test('the end of accepting is the end of those who wait, which is no failure of 
   await dial();
   await refusals(1);
   listener.stopAccepting();
-  await until('they are closed', () => one.gone && two.gone);
+  await eventually('they are closed', () => one.gone && two.gone);
   expect(refused).toHaveLength(1);
 });

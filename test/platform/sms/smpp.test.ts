@@ -2,8 +2,8 @@
 import { createServer, type AddressInfo, type Server } from 'node:net';
 import { Smpp, type SmppOptions } from '../../../src/platform/sms/smpp';
 import type { Receipt } from '../../../src/platform/sms/transport';
+import { eventually } from '../../support/eventually';
 import { Smsc } from '../../support/smsc';
-import { eventually } from '../../support/texts';
 
 /** For answers that never come; those that come are waited for. */
 const QUICK = { answer: 3_000, enquire: 60_000, firstWait: 20, longestWait: 100 };
@@ -46,9 +46,8 @@ function dial(options: Partial<SmppOptions> = {}) {
     ...options,
   });
   open.push(link);
-  const ready = () => eventually('the link', () => Promise.resolve(link.ready || undefined));
-  const tells = (what: RegExp) =>
-    eventually(String(what), () => Promise.resolve(told.some((one) => what.test(one)) || undefined));
+  const ready = () => eventually('the link', () => link.ready);
+  const tells = (what: RegExp) => eventually(String(what), () => told.some((one) => what.test(one)));
   return { link, told, receipts, ready, tells };
 }
 
@@ -126,9 +125,7 @@ test('receipts are answered and told; texts from telephones are answered only', 
   smsc.deliver({ esm_class: 4, receipted_message_id: 'a', message_state: 2, short_message: '' });
   smsc.deliver({ esm_class: 4, short_message: 'id:b stat:UNDELIV err:001' });
   smsc.deliver({ esm_class: 0, short_message: 'id:c stat:DELIVRD' });
-  await eventually('three answers', () =>
-    Promise.resolve(smsc.all('deliver-answered').length === 3 || undefined),
-  );
+  await eventually('three answers', () => smsc.all('deliver-answered').length === 3);
   expect(smsc.all('deliver-answered').every((one) => one['command_status'] === 0)).toBe(true);
   expect(receipts).toEqual([
     { messageId: 'a', delivered: true, state: 'state 2' },

@@ -1,4 +1,5 @@
 import { Batcher } from '../../../src/platform/store/batcher';
+import { eventually } from '../../support/eventually';
 
 interface Item {
   readonly key: number;
@@ -25,9 +26,7 @@ function controlled(
 }
 
 const item = (key: number, value = key): Item => ({ key, value });
-const passes = async (condition: () => boolean) => {
-  while (!condition()) await new Promise((resolve) => setTimeout(resolve, 1));
-};
+const passes = (condition: () => boolean) => eventually('a batch', condition);
 
 test('a lone item on an idle batcher does not wait for the window', async () => {
   const { batcher, batches } = controlled({ window: 60_000 });

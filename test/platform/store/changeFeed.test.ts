@@ -2,6 +2,7 @@ import type { Client } from 'pg';
 import { ChangeFeed, type Change } from '../../../src/platform/store/changeFeed';
 import { Database } from '../../../src/platform/store/database';
 import { openFixture, type Fixture } from './sqlFixture';
+import { eventually } from '../../support/eventually';
 
 /** No statement is given up because the machine is slow. */
 const PATIENCE_MS = 120_000;
@@ -52,13 +53,7 @@ async function change(
   );
 }
 
-async function until(condition: () => boolean): Promise<void> {
-  const deadline = Date.now() + 240_000;
-  while (!condition()) {
-    if (Date.now() > deadline) throw new Error(`in vain: ${told.length} were told`);
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
-}
+const areTold = (count: number) => eventually(`${count} changes`, () => told.length >= count);
 
 const serials = () => told.map(({ serial }) => serial);
 
@@ -66,7 +61,7 @@ test('what no notification told of is found all the same; what is for another ga
   await change(fixture.client, 'other-', 1, INSTANCE + 1);
   await change(fixture.client, 'mine-', 1, INSTANCE);
   await change(fixture.client, 'all-');
-  await until(() => told.length >= 2);
+  await areTold(2);
   expect(told).toEqual([
     { terminalId: 1, serial: 'mine-1', action: 'x', targeted: true },
     { terminalId: 1, serial: 'all-1', action: 'x', targeted: false },
@@ -78,15 +73,15 @@ test('a transaction that commits after a later one: both are told, once', async 
   await slow.query('BEGIN');
   await change(slow, 'early-', 3);
   await change(fixture.client, 'late-', 2);
-  await until(() => told.length >= 2);
+  await areTold(2);
   for (let n = 0; n < 3; n++) {
     await change(fixture.client, `between-${n}-`);
-    await until(() => told.length >= 3 + n);
+    await areTold(3 + n);
   }
   await slow.query('COMMIT');
-  await until(() => told.length >= 8);
+  await areTold(8);
   await change(fixture.client, 'end-');
-  await until(() => serials().includes('end-1'));
+  await eventually('the last change', () => serials().includes('end-1'));
   expect(serials().sort()).toEqual(
     [
       'between-0-1',
@@ -107,27 +102,27 @@ test('25,000 changes in one transaction, and others beside them: each is told on
   await slow.query('BEGIN');
   await change(slow, 'beside-', 10);
   await change(fixture.client, 'many-', 25_000);
-  await until(() => told.length >= 25_000);
+  await areTold(25_000);
   await slow.query('COMMIT');
-  await until(() => told.length >= 25_010);
+  await areTold(25_010);
   await change(fixture.client, 'end-');
-  await until(() => serials().includes('end-1'));
+  await eventually('the last change', () => serials().includes('end-1'));
   expect(new Set(serials()).size).toBe(25_011);
   expect(told).toHaveLength(25_011);
 });
 
 test('what changed before a new beginning is not told', async () => {
   await change(fixture.client, 'old-');
-  await until(() => told.length === 1);
+  await areTold(1);
   const slow = await fixture.open();
   await slow.query('BEGIN');
   await change(slow, 'slow-');
   await change(fixture.client, 'old-', 2);
-  await until(() => told.length === 3);
+  await areTold(3);
   await feed.restart();
   await change(fixture.client, 'new-');
-  await until(() => told.length >= 4);
+  await areTold(4);
   await slow.query('COMMIT');
-  await until(() => told.length >= 5);
+  await areTold(5);
   expect(serials()).toEqual(['old-1', 'old-1', 'old-2', 'new-1', 'slow-1']);
 });

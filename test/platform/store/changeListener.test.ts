@@ -2,6 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ChangeListener } from '../../../src/platform/store/changeListener';
 import { connectionSettings } from '../../../src/platform/store/connections';
+import { eventually } from '../../support/eventually';
 import { Wire } from '../../support/wire';
 import { openFixture, type Fixture } from './sqlFixture';
 
@@ -26,19 +27,17 @@ function listen() {
   const database = { available: true, connection: () => connectionSettings(wire.through, TIMEOUT_MS) };
   const listener = new ChangeListener(database, CHANNEL, () => void told.times++);
   listener.start();
-  const until = async (times: number) => {
-    while (told.times < times) await sleep(10);
-  };
-  return { told, listener, until };
+  const heard = (times: number) => eventually(`${times} times`, () => told.times >= times);
+  return { told, listener, heard };
 }
 
 const notify = () => fixture.client.query(`NOTIFY ${CHANNEL}`);
 
 test('it listens, and says so; then it passes on what comes', async () => {
-  const { listener, until } = listen();
-  await until(1);
+  const { listener, heard } = listen();
+  await heard(1);
   await notify();
-  await until(2);
+  await heard(2);
   listener.stop();
 });
 
@@ -46,34 +45,34 @@ test.each([
   ['is cut', () => wire.cut()],
   ['is silently dead', () => wire.forget()],
 ])('a connection that %s is made anew', async (_, happens) => {
-  const { told, listener, until } = listen();
-  await until(1);
+  const { told, listener, heard } = listen();
+  await heard(1);
   happens();
-  await until(2);
+  await heard(2);
   await sleep(50);
   const before = told.times;
   await notify();
-  await until(before + 1);
+  await heard(before + 1);
   listener.stop();
 });
 
 test('when the server may be another one it is made anew at once', async () => {
-  const { listener, until } = listen();
-  await until(1);
+  const { listener, heard } = listen();
+  await heard(1);
   listener.renew();
-  await until(2);
+  await heard(2);
   listener.stop();
 });
 
 test('stopped while it is being made, or silently dead: nothing is left of it', async () => {
   const first = listen();
-  await first.until(1);
+  await first.heard(1);
   wire.silence();
   const second = listen();
-  while (wire.size < 2) await sleep(10);
+  await eventually('a second connection', () => wire.size === 2);
   first.listener.stop();
   second.listener.stop();
   await sleep(1_500);
   wire.heal();
-  while (wire.size > 0) await sleep(10);
+  await eventually('no connection', () => wire.size === 0);
 });

@@ -2,6 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import fc from 'fast-check';
 import { Database, DatabaseAway, probePause } from '../../../src/platform/store/database';
+import { eventually } from '../../support/eventually';
 import { Wire } from '../../support/wire';
 import { openFixture, type Fixture } from './sqlFixture';
 
@@ -34,9 +35,7 @@ function open({ url = wire.through, timeout = PATIENCE_MS, size = 3 } = {}) {
   const events = { lost: (reason: string) => story.push(reason), back: () => story.push('back') };
   const database = new Database(url, size, events, timeout);
   opened.push(database);
-  const told = async (what: RegExp, times = 1) => {
-    while (story.filter((event) => what.test(event)).length < times) await sleep(10);
-  };
+  const told = (what: RegExp) => eventually(String(what), () => story.some((event) => what.test(event)));
   return { database, story, told, one: () => database.query({ text: 'SELECT 1' }) };
 }
 
@@ -71,7 +70,7 @@ test('a connection that is cut: what was under way is unsure, then all is well',
   const { database, story, told, one } = open();
   const slow = failure(database.query({ text: 'SELECT pg_sleep(60)' }));
   const isUnderWay = `SELECT FROM pg_stat_activity WHERE datname = current_database() AND query LIKE '%pg_sleep(60)' AND state = 'active'`;
-  while ((await fixture.client.query(isUnderWay)).rowCount === 0) await sleep(10);
+  await eventually('a slow statement', async () => (await fixture.client.query(isUnderWay)).rowCount === 1);
   wire.cut();
   expect((await slow).unsure).toBe(true);
   await told(/back/);
@@ -132,7 +131,7 @@ test('a server that is read-only counts as away until it is not', async () => {
     await sleep(1_500);
     expect(story).toHaveLength(1);
     await fixture.client.query(`ALTER DATABASE ${name} RESET default_transaction_read_only`);
-    while (!database.available) await sleep(10);
+    await eventually('a database that is back', () => database.available);
     await database.query(write);
   } finally {
     await fixture.client.query(`ALTER DATABASE ${name} RESET default_transaction_read_only`);

@@ -23,7 +23,8 @@ import {
 } from '../../../src/platform/store/embedded';
 import { packageRoot } from '../../../src/platform/store/embedded/binaries';
 import { boundLog } from '../../../src/platform/store/embedded/log';
-import { FAST, Workshop, lives, processesWith, query, until } from '../../support/workshop';
+import { eventually } from '../../support/eventually';
+import { FAST, Workshop, lives, processesWith, query } from '../../support/workshop';
 
 jest.setTimeout(400_000);
 
@@ -126,7 +127,7 @@ describe('a server', () => {
     await Promise.all([first.stop(), first.stop()]);
     await first.stop();
     expect(lives(first.pid)).toBe(false);
-    await until('no process is left', () => processesWith(dataDir).length === 0);
+    await eventually('no process is left', () => processesWith(dataDir).length === 0);
     expect(await embeddedStatus(dataDir)).toBe('stopped');
     const second = await workshop.start(dataDir);
     expect(second.url).toBe(first.url);
@@ -150,7 +151,7 @@ describe('a server', () => {
     expect(failed).toBeInstanceOf(EmbeddedError);
     expect((failed as Error).message).toMatch(/does not start: it ended with code 1: .*shared_buffers/);
     expect((failed as Error).message).not.toContain('\n');
-    await until('no process is left', () => processesWith(dataDir).length === 0);
+    await eventually('no process is left', () => processesWith(dataDir).length === 0);
     expect(await query((await workshop.start(dataDir)).url, 'SELECT 1')).toBe(1);
   });
 
@@ -173,7 +174,7 @@ describe('a server', () => {
     const first = server.pid;
     await query(server.url, 'CREATE TABLE kept AS SELECT 7 AS n');
     process.kill(first, 'SIGKILL');
-    await until('it is back', () => server.pid !== first);
+    await eventually('it is back', () => server.pid !== first);
     expect(await query(server.url, 'SELECT n FROM kept')).toBe(7);
     expect(said).toEqual([expect.stringMatching(/is gone: it was killed by signal 9/)]);
     const second = server.pid;

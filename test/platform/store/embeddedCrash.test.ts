@@ -1,7 +1,8 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { embeddedUrl } from '../../../src/platform/store/embedded';
-import { Workshop, lives, processesWith, query, until } from '../../support/workshop';
+import { eventually } from '../../support/eventually';
+import { Workshop, lives, processesWith, query } from '../../support/workshop';
 
 jest.setTimeout(400_000);
 
@@ -22,7 +23,7 @@ describe('after a crash', () => {
     await query(embeddedUrl(dataDir), 'CREATE TABLE kept AS SELECT 7 AS n');
     try {
       await kill();
-      await until('the server is gone', () => processesWith(dataDir).length === 0);
+      await eventually('the server is gone', () => processesWith(dataDir).length === 0);
       expect(lives(pid!)).toBe(false);
       expect(lives(bystander!)).toBe(true);
       expect(existsSync(join(dataDir, 'postgres', 'postmaster.pid'))).toBe(false);
@@ -39,6 +40,6 @@ describe('after a crash', () => {
     await query(embeddedUrl(dataDir), 'CREATE TABLE kept AS SELECT 7 AS n');
     await kill();
     expect(await query((await workshop.start(dataDir)).url, 'SELECT n FROM kept')).toBe(7);
-    await until('it is gone', () => !lives(pid!));
+    await eventually('it is gone', () => !lives(pid!));
   });
 });

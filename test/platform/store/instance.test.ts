@@ -2,8 +2,8 @@
 import { Database } from '../../../src/platform/store/database';
 import { Housekeeping } from '../../../src/platform/store/housekeeping';
 import { Instance } from '../../../src/platform/store/instance';
-import { eventually } from '../../support/texts';
 import { logIn, openFixture, provision, type Fixture } from './sqlFixture';
+import { eventually } from '../../support/eventually';
 
 const PATIENCE_MS = 120_000;
 
@@ -89,7 +89,7 @@ test('a process whose row is gone writes it anew under its number, and looks for
   await instance.listening('here:2');
   try {
     await fixture.client.query('DELETE FROM m2m.instance');
-    await eventually('the process to look', () => Promise.resolve(late > 0 || undefined));
+    await eventually('the process to look', () => late > 0);
     const { rows } = await fixture.client.query(
       `SELECT id, gateway, listen, key_ids, renews, seen_at > now() - interval '1 day' AS alive FROM m2m.instance`,
     );

@@ -12,7 +12,7 @@ import {
 } from '../../../src/platform/store/migrate';
 import { readMigrations } from '../../../src/platform/store/migrateFiles';
 import { ensureRoles, type RoleNames } from '../../../src/platform/store/migrateRoles';
-import { until } from '../../support/workshop';
+import { eventually } from '../../support/eventually';
 
 const server = (): string => process.env['M2M_TEST_SERVER']!;
 const unique = (): string => randomBytes(6).toString('hex');
@@ -98,7 +98,7 @@ describe('migrate', () => {
     await admin.query(`ALTER DATABASE ${database} SET default_transaction_isolation = 'serializable'`);
     const migration = migrate(urlOf(database));
     const waiting = `SELECT FROM pg_stat_activity WHERE datname = $1 AND wait_event = 'advisory'`;
-    await until('it waits', async () => (await admin.query(waiting, [database])).rowCount === 1);
+    await eventually('it waits', async () => (await admin.query(waiting, [database])).rowCount === 1);
     await new Promise((resolve) => setTimeout(resolve, 4_000));
     await holder.end();
     expect((await migration).applied).toEqual(names);
