@@ -1,7 +1,7 @@
 /** Changes of passwords and base keys against real gateways: every answer, both ways in, and a platform that is killed. */
-import { createDatabase, type TestDatabase } from '../support/database';
+import { Deployment } from '../support/deployment';
 import { eventually } from '../support/eventually';
-import { startGateway, testHome, type GatewayProcess, type TestHome } from '../support/gateway';
+import type { GatewayProcess } from '../support/gateway';
 import { Operator } from '../support/operator';
 import {
   COMMAND,
@@ -29,28 +29,20 @@ const BASE_KEY = 4;
 const ALL = UPLINK | DOWNLINK | BASE_KEY;
 const CIPHERTEXT = 1;
 
-let database: TestDatabase;
-let home: TestHome;
+let deployment: Deployment;
 let one: GatewayProcess;
 let two: GatewayProcess;
 let operator: Operator;
 
-const start = (name: string) =>
-  startGateway({ databaseUrl: database.url, home, environment: { M2M_GATEWAY_ID: name } });
+const start = (name: string) => deployment.start({ M2M_GATEWAY_ID: name });
 
 beforeAll(async () => {
-  database = await createDatabase();
-  home = testHome();
+  deployment = await Deployment.open();
+  ({ operator } = deployment);
   [one, two] = await Promise.all([start('one'), start('two')]);
-  operator = await Operator.connect(database.url);
 });
 
-afterAll(async () => {
-  await operator?.close();
-  await Promise.all([one?.stop(), two?.stop()]);
-  await database?.drop();
-  home?.remove();
-});
+afterAll(() => deployment?.close());
 
 const open: RawTerminal[] = [];
 afterEach(() => {
@@ -316,7 +308,7 @@ describe('the gateway is killed', () => {
     const third = await start('third');
     const terminal = await operator.provision();
     const socket = await loggedIn(terminal, SUITE.HMAC, third);
-    const other = await Operator.connect(database.url);
+    const other = await Operator.connect(deployment.database.url);
     await other.sql('BEGIN');
     await other.sql(
       'SELECT FROM m2m.credential c JOIN m2m.terminal t ON t.id = c.terminal_id WHERE serial = $1 FOR UPDATE OF c',

@@ -1,8 +1,8 @@
 /** Two gateways on one database, changes in SQL on live sessions, and what outlives a kill -9. */
-import { createDatabase, type TestDatabase } from '../support/database';
+import { Deployment } from '../support/deployment';
 import { eventually } from '../support/eventually';
-import { startGateway, testHome, type GatewayProcess, type TestHome } from '../support/gateway';
-import { Operator } from '../support/operator';
+import type { GatewayProcess } from '../support/gateway';
+import type { Operator } from '../support/operator';
 import {
   COMMAND,
   downlinkFlaw,
@@ -24,31 +24,20 @@ const SUSPENDED = 2;
 const CHANGED = 3;
 const EXPIRED = 5;
 
-let database: TestDatabase;
-let home: TestHome;
+let deployment: Deployment;
 let one: GatewayProcess;
 let two: GatewayProcess;
 let operator: Operator;
 
 beforeAll(async () => {
-  database = await createDatabase();
-  home = testHome();
+  deployment = await Deployment.open();
+  ({ operator } = deployment);
   const start = (name: string, workers: number) =>
-    startGateway({
-      databaseUrl: database.url,
-      home,
-      environment: { M2M_GATEWAY_ID: name, M2M_WORKERS: String(workers) },
-    });
+    deployment.start({ M2M_GATEWAY_ID: name, M2M_WORKERS: String(workers) });
   [one, two] = await Promise.all([start('one', 1), start('two', 2)]);
-  operator = await Operator.connect(database.url);
 });
 
-afterAll(async () => {
-  await operator?.close();
-  await Promise.all([one?.stop(), two?.stop()]);
-  await database?.drop();
-  home?.remove();
-});
+afterAll(() => deployment?.close());
 
 async function loggedIn(
   gateway: GatewayProcess,
@@ -162,7 +151,7 @@ describe('replay', () => {
 
   test('refused after kill -9 and a new start as well; the session survived', async () => {
     const terminal = await operator.provision();
-    const victim = await startGateway({ databaseUrl: database.url, home });
+    const victim = await deployment.start();
     const { socket, asked } = await loggedIn(victim, terminal);
     await victim.kill();
     socket.close();
@@ -170,7 +159,7 @@ describe('replay', () => {
       terminal.serial,
     ]);
     expect(live).toBeDefined();
-    const again = await startGateway({ databaseUrl: database.url, home });
+    const again = await deployment.start();
     const reconnected = await RawTerminal.open(again);
     expect((await reconnected.ask(asked)).result).toBe(RESULT.REPLAY);
     expect((await reconnected.ask(loginForKey(terminal, { sequence: 2 }))).result).toBe(RESULT.OK);

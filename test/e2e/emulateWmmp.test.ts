@@ -4,32 +4,27 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseState } from '../../src/terminal/state';
 import { events, m2m, requireBuild, type Ended } from '../support/cli';
-import { createDatabase, type TestDatabase } from '../support/database';
-import { startGateway, testHome, type GatewayProcess, type TestHome } from '../support/gateway';
-import { Operator } from '../support/operator';
+import { Deployment } from '../support/deployment';
+import type { GatewayProcess } from '../support/gateway';
+import type { Operator } from '../support/operator';
 import type { Terminal } from '../support/oracle';
 import { sealed } from '../support/texts';
 
-let database: TestDatabase;
-let home: TestHome;
+let deployment: Deployment;
 let gateway: GatewayProcess;
 let operator: Operator;
 let folder: string;
 
 beforeAll(async () => {
   requireBuild('terminal', 'terminal/wmmp', 'protocol', 'protocol/wmmp', 'cli');
-  database = await createDatabase();
-  home = testHome();
+  deployment = await Deployment.open();
+  ({ operator } = deployment);
   folder = mkdtempSync(join(tmpdir(), 'm2m-wmmp-'));
-  gateway = await startGateway({ databaseUrl: database.url, home });
-  operator = await Operator.connect(database.url);
+  gateway = await deployment.start();
 });
 
 afterAll(async () => {
-  await operator?.close();
-  await gateway?.stop();
-  await database?.drop();
-  home?.remove();
+  await deployment?.close();
   rmSync(folder, { recursive: true, force: true });
 });
 

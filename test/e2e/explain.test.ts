@@ -1,9 +1,9 @@
 /** What an operator gets to read about a terminal that does not get in. */
 import { randomBytes } from 'node:crypto';
 import { NEAR_MISSES } from '../../src/platform/flows/nearMiss';
-import { createDatabase, type TestDatabase } from '../support/database';
-import { startGateway, testHome, type GatewayProcess, type TestHome } from '../support/gateway';
-import { Operator } from '../support/operator';
+import { Deployment } from '../support/deployment';
+import type { GatewayProcess } from '../support/gateway';
+import type { Operator } from '../support/operator';
 import {
   login,
   loginForKey,
@@ -16,24 +16,17 @@ import {
 import { RawTerminal } from '../support/socket';
 import { sealed } from '../support/texts';
 
-let database: TestDatabase;
-let home: TestHome;
+let deployment: Deployment;
 let gateway: GatewayProcess;
 let operator: Operator;
 
 beforeAll(async () => {
-  database = await createDatabase();
-  home = testHome();
-  gateway = await startGateway({ databaseUrl: database.url, home });
-  operator = await Operator.connect(database.url);
+  deployment = await Deployment.open();
+  ({ operator } = deployment);
+  gateway = await deployment.start();
 });
 
-afterAll(async () => {
-  await gateway?.stop();
-  await operator?.close();
-  await database?.drop();
-  home?.remove();
-});
+afterAll(() => deployment?.close());
 
 interface Told {
   at: Date;

@@ -1,38 +1,31 @@
 /** A data server asks gateways for the sessions of terminals. */
 import { renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { createDatabase, type TestDatabase } from '../support/database';
-import { startGateway, testHome, type GatewayProcess, type TestHome } from '../support/gateway';
-import { Operator } from '../support/operator';
+import { Deployment } from '../support/deployment';
+import type { GatewayProcess } from '../support/gateway';
+import type { Operator } from '../support/operator';
 import { login, loginForKey, logout, RESULT, TAG, unwrap, type Terminal } from '../support/oracle';
 import { RawTerminal } from '../support/socket';
 
 const TOKEN = 'data-server-one-0123456789';
-let database: TestDatabase;
-let home: TestHome;
+let deployment: Deployment;
 let tokenFile: string;
 let one: GatewayProcess;
 let two: GatewayProcess;
 let operator: Operator;
 
 beforeAll(async () => {
-  database = await createDatabase();
-  home = testHome();
-  tokenFile = join(home.directory, 'tokens');
+  deployment = await Deployment.open();
+  ({ operator } = deployment);
+  tokenFile = join(deployment.home.directory, 'tokens');
   writeFileSync(tokenFile, `# the first\n${TOKEN}\n`, { mode: 0o600 });
   const start = (name: string, extra: Record<string, string>) =>
-    startGateway({ databaseUrl: database.url, home, environment: { M2M_GATEWAY_ID: name, ...extra } });
+    deployment.start({ M2M_GATEWAY_ID: name, ...extra });
   const introspecting = { M2M_OPS_TOKEN_FILE: tokenFile };
   [one, two] = await Promise.all([start('one', introspecting), start('two', introspecting)]);
-  operator = await Operator.connect(database.url);
 });
 
-afterAll(async () => {
-  await operator?.close();
-  await Promise.all([one?.stop(), two?.stop()]);
-  await database?.drop();
-  home?.remove();
-});
+afterAll(() => deployment?.close());
 
 interface Answer {
   status: number;
@@ -205,7 +198,7 @@ test('neither keys nor tokens are in the logs; who asked for what is', async () 
 });
 
 test('off where no tokens are given', async () => {
-  const off = await startGateway({ databaseUrl: database.url, home });
+  const off = await deployment.start();
   const answer = await post(off, '{"serial":"NOBODY"}');
   expect(answer).toMatchObject({
     status: 404,

@@ -1,32 +1,25 @@
 /** Changes in SQL on live sessions where it is hard: a burst, and notifications that get lost. */
-import { createDatabase, type TestDatabase } from '../support/database';
+import { Deployment } from '../support/deployment';
 import { eventually } from '../support/eventually';
-import { startGateway, testHome, type GatewayProcess, type TestHome } from '../support/gateway';
-import { Operator } from '../support/operator';
+import type { GatewayProcess } from '../support/gateway';
+import type { Operator } from '../support/operator';
 import { COMMAND, heartbeat, login, RESULT, TAG, type Terminal } from '../support/oracle';
 import { RawTerminal } from '../support/socket';
 
 const SUSPENDED = 2;
 const BURST = 10_000;
 
-let database: TestDatabase;
-let home: TestHome;
+let deployment: Deployment;
 let gateway: GatewayProcess;
 let operator: Operator;
 
 beforeAll(async () => {
-  database = await createDatabase();
-  home = testHome();
-  gateway = await startGateway({ databaseUrl: database.url, home });
-  operator = await Operator.connect(database.url);
+  deployment = await Deployment.open();
+  ({ operator } = deployment);
+  gateway = await deployment.start();
 });
 
-afterAll(async () => {
-  await operator?.close();
-  await gateway?.stop();
-  await database?.drop();
-  home?.remove();
-});
+afterAll(() => deployment?.close());
 
 async function onLine(): Promise<{ terminal: Terminal; socket: RawTerminal }> {
   const terminal = await operator.provision();

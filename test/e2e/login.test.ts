@@ -1,8 +1,8 @@
 /** A terminal's day against the real process: login, key, heartbeats, logout, and every result it can be given. */
-import { createDatabase, type TestDatabase } from '../support/database';
+import { Deployment } from '../support/deployment';
 import { eventually } from '../support/eventually';
-import { startGateway, testHome, type GatewayProcess, type TestHome } from '../support/gateway';
-import { Operator } from '../support/operator';
+import type { GatewayProcess } from '../support/gateway';
+import type { Operator } from '../support/operator';
 import {
   baseKeyDigest,
   COMMAND,
@@ -22,24 +22,17 @@ import {
 } from '../support/oracle';
 import { RawTerminal } from '../support/socket';
 
-let database: TestDatabase;
-let home: TestHome;
+let deployment: Deployment;
 let gateway: GatewayProcess;
 let operator: Operator;
 
 beforeAll(async () => {
-  database = await createDatabase();
-  home = testHome();
-  gateway = await startGateway({ databaseUrl: database.url, home });
-  operator = await Operator.connect(database.url);
+  deployment = await Deployment.open();
+  ({ operator } = deployment);
+  gateway = await deployment.start();
 });
 
-afterAll(async () => {
-  await operator?.close();
-  await gateway?.stop();
-  await database?.drop();
-  home?.remove();
-});
+afterAll(() => deployment?.close());
 
 const open: RawTerminal[] = [];
 afterEach(() => {

@@ -1,10 +1,10 @@
 /** Every bad request of the vectors on the real port: whole, byte by byte, and glued to its neighbours. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { createDatabase, type TestDatabase } from '../support/database';
+import { Deployment } from '../support/deployment';
 import { eventually } from '../support/eventually';
-import { startGateway, testHome, type GatewayProcess, type TestHome } from '../support/gateway';
-import { Operator } from '../support/operator';
+import type { GatewayProcess } from '../support/gateway';
+import type { Operator } from '../support/operator';
 import { heartbeat, login, RESULT, type Terminal } from '../support/oracle';
 import { RawTerminal } from '../support/socket';
 
@@ -21,27 +21,20 @@ const vectors = (
 
 const CLOSING = new Set(['MALFORMED', 'UNSUPPORTED_VERSION']);
 
-let database: TestDatabase;
-let home: TestHome;
+let deployment: Deployment;
 let gateway: GatewayProcess;
 let operator: Operator;
 let terminal: Terminal;
 let sequence = 0;
 
 beforeAll(async () => {
-  database = await createDatabase();
-  home = testHome();
-  gateway = await startGateway({ databaseUrl: database.url, home });
-  operator = await Operator.connect(database.url);
+  deployment = await Deployment.open();
+  ({ operator } = deployment);
+  gateway = await deployment.start();
   terminal = await operator.provision();
 });
 
-afterAll(async () => {
-  await operator?.close();
-  await gateway?.stop();
-  await database?.drop();
-  home?.remove();
-});
+afterAll(() => deployment?.close());
 
 test('there are 27 of them', () => expect(vectors).toHaveLength(27));
 

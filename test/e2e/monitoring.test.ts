@@ -4,33 +4,28 @@ import { once } from 'node:events';
 import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer, type AddressInfo } from 'node:net';
 import { join } from 'node:path';
-import { createDatabase, type TestDatabase } from '../support/database';
 import { describeWith } from '../support/debian';
-import { startGateway, testHome, type GatewayProcess, type TestHome } from '../support/gateway';
-import { Operator } from '../support/operator';
+import { Deployment } from '../support/deployment';
+import type { GatewayProcess } from '../support/gateway';
+import type { Operator } from '../support/operator';
 import { login, RESULT } from '../support/oracle';
 import { RawTerminal } from '../support/socket';
 
 const FOLDER = join(__dirname, '..', '..', 'scripts', 'monitoring');
-let database: TestDatabase;
-let home: TestHome;
+let deployment: Deployment;
 let gateway: GatewayProcess;
 let operator: Operator;
 let prometheus: ChildProcess | undefined;
 
 beforeAll(async () => {
-  database = await createDatabase();
-  home = testHome();
-  gateway = await startGateway({ databaseUrl: database.url, home });
-  operator = await Operator.connect(database.url);
+  deployment = await Deployment.open();
+  ({ operator } = deployment);
+  gateway = await deployment.start();
 });
 
 afterAll(async () => {
   if (prometheus?.kill('SIGKILL')) await once(prometheus, 'close');
-  await operator?.close();
-  await gateway?.stop();
-  await database?.drop();
-  home?.remove();
+  await deployment?.close();
 });
 
 const metrics = async () => (await fetch(`${gateway.ops}/metrics`)).text();
@@ -111,7 +106,7 @@ describeWith(
     const terminal = await operator.provision();
     const socket = await RawTerminal.open(gateway);
     expect((await socket.ask(login(terminal))).result).toBe(RESULT.OK);
-    const folder = join(home.directory, 'prometheus');
+    const folder = join(deployment.home.directory, 'prometheus');
     mkdirSync(folder);
     copyFileSync(join(FOLDER, 'alerts.yml'), join(folder, 'alerts.yml'));
     const config = file('prometheus.yml')

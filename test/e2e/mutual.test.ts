@@ -3,8 +3,8 @@ import { randomBytes } from 'node:crypto';
 import { createServer, type Server } from 'node:net';
 import type { AddressInfo } from 'node:net';
 import { m2m } from '../support/cli';
-import { createDatabase, type TestDatabase } from '../support/database';
-import { startGateway, testHome, type GatewayProcess, type TestHome } from '../support/gateway';
+import { Deployment } from '../support/deployment';
+import type { GatewayProcess } from '../support/gateway';
 import {
   mintPacket,
   packetKeyOf,
@@ -13,7 +13,7 @@ import {
   thirdCode,
   type ProofParts,
 } from '../support/mutualOracle';
-import { newTerminal, Operator } from '../support/operator';
+import { newTerminal, type Operator } from '../support/operator';
 import {
   authChallenge,
   buildFrame,
@@ -34,24 +34,17 @@ import { RawTerminal } from '../support/socket';
 
 const HARDWARE = Buffer.from('chip-0001');
 
-let database: TestDatabase;
-let home: TestHome;
+let deployment: Deployment;
 let gateway: GatewayProcess;
 let operator: Operator;
 
 beforeAll(async () => {
-  database = await createDatabase();
-  home = testHome();
-  gateway = await startGateway({ databaseUrl: database.url, home });
-  operator = await Operator.connect(database.url);
+  deployment = await Deployment.open();
+  ({ operator } = deployment);
+  gateway = await deployment.start();
 });
 
-afterAll(async () => {
-  await operator?.close();
-  await gateway?.stop();
-  await database?.drop();
-  home?.remove();
-});
+afterAll(() => deployment?.close());
 
 const open: RawTerminal[] = [];
 afterEach(() => {
@@ -68,7 +61,7 @@ async function dial(): Promise<RawTerminal> {
 }
 
 function packetFor({ serial, imei }: Terminal, hardwareId = HARDWARE, issuedAt = now()): Buffer {
-  const { id, key } = packetKeyOf(home.keyFile);
+  const { id, key } = packetKeyOf(deployment.home.keyFile);
   return mintPacket(key, id, { serial, imei, hardwareId, issuedAt });
 }
 
@@ -216,9 +209,9 @@ describe('one thing is wrong', () => {
 
 const environment = () => ({
   ...process.env,
-  DATABASE_URL: database.url,
+  DATABASE_URL: deployment.database.url,
   M2M_DATABASE_TIMEOUT: '120',
-  M2M_KEY_FILE: home.keyFile,
+  M2M_KEY_FILE: deployment.home.keyFile,
 });
 
 async function minted({ serial }: Terminal): Promise<Buffer> {

@@ -1,31 +1,24 @@
 /** Behind a load balancer: whom its header tells of is whom log, views and throttling know. */
-import { createDatabase, type TestDatabase } from '../support/database';
-import { runCommand, startGateway, testHome, type GatewayProcess, type TestHome } from '../support/gateway';
-import { Operator } from '../support/operator';
+import { Deployment } from '../support/deployment';
+import { runCommand, type GatewayProcess } from '../support/gateway';
+import type { Operator } from '../support/operator';
 import { heartbeat, login, RESULT, type Terminal } from '../support/oracle';
 import { local, proxied } from '../support/proxy';
 import { RawTerminal } from '../support/socket';
 
-let database: TestDatabase;
-let home: TestHome;
+let deployment: Deployment;
 let gateway: GatewayProcess;
 let operator: Operator;
 
 const v2 = { M2M_PROXY_PROTOCOL: 'v2', M2M_PROXY_TRUSTED: '127.0.0.1, 2001:db8::/32' };
 
 beforeAll(async () => {
-  database = await createDatabase();
-  home = testHome();
-  gateway = await startGateway({ databaseUrl: database.url, home, environment: v2 });
-  operator = await Operator.connect(database.url);
+  deployment = await Deployment.open();
+  ({ operator } = deployment);
+  gateway = await deployment.start(v2);
 });
 
-afterAll(async () => {
-  await operator?.close();
-  await gateway?.stop();
-  await database?.drop();
-  home?.remove();
-});
+afterAll(() => deployment?.close());
 
 const open: RawTerminal[] = [];
 afterEach(() => {
@@ -136,7 +129,7 @@ test('throttling is by the address told, not by that of the load balancer', asyn
 
 test('no header by the login deadline', async () => {
   const environment = { ...v2, M2M_LOGIN_DEADLINE: '1' };
-  const hasty = await startGateway({ databaseUrl: database.url, home, environment });
+  const hasty = await deployment.start(environment);
   try {
     const [silent, slow] = [await dial(undefined, hasty), await dial(undefined, hasty)];
     slow.send(proxied('198.51.100.7', 1).subarray(0, 20));
@@ -150,7 +143,7 @@ test('no header by the login deadline', async () => {
 
 test('off: terminals connect without a header; a list of trusted addresses that is not used is pointed out', async () => {
   const environment = { M2M_PROXY_TRUSTED: '127.0.0.9' };
-  const plain = await startGateway({ databaseUrl: database.url, home, environment });
+  const plain = await deployment.start(environment);
   try {
     const terminal = await operator.provision();
     expect((await (await dial(undefined, plain)).ask(login(terminal))).result).toBe(RESULT.OK);
@@ -168,7 +161,7 @@ test.each([
     'm2m: M2M_PROXY_TRUSTED holds "10.0.0.0/99"; it may hold CIDRs',
   ],
 ])('%j ends with 2', async (environment, says) => {
-  const ended = await runCommand(['serve'], { DATABASE_URL: database.url, ...environment });
+  const ended = await runCommand(['serve'], { DATABASE_URL: deployment.database.url, ...environment });
   expect(ended.code).toBe(2);
   expect(ended.stderr).toContain(says);
 });

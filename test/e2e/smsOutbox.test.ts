@@ -1,7 +1,7 @@
 /** New secrets by SMS that operators fetch in SQL (M2M_SMS=outbox, the default), against the real process. */
-import { createDatabase, type TestDatabase } from '../support/database';
+import { Deployment } from '../support/deployment';
 import { eventually } from '../support/eventually';
-import { startGateway, testHome, type GatewayProcess, type TestHome } from '../support/gateway';
+import type { GatewayProcess } from '../support/gateway';
 import { Operator } from '../support/operator';
 import { credentialConfirm, login, RESULT, SUITE } from '../support/oracle';
 import { RawTerminal } from '../support/socket';
@@ -9,25 +9,22 @@ import { askByText, hurry, outboxOf, provisionSealedPhone, readText } from '../s
 
 const ALL = 7;
 
-let database: TestDatabase;
-let home: TestHome;
+let deployment: Deployment;
 let gateway: GatewayProcess;
 let operator: Operator;
 let sender: Operator;
 
 beforeAll(async () => {
-  database = await createDatabase();
-  home = testHome();
-  gateway = await startGateway({ databaseUrl: database.url, home });
-  [operator, sender] = await Promise.all([Operator.connect(database.url), Operator.connect(database.url)]);
+  deployment = await Deployment.open();
+  ({ operator } = deployment);
+  gateway = await deployment.start();
+  sender = await Operator.connect(deployment.database.url);
   await sender.sql('SET ROLE m2m_operator');
 });
 
 afterAll(async () => {
-  await Promise.all([operator?.close(), sender?.close()]);
-  await gateway?.stop();
-  await database?.drop();
-  home?.remove();
+  await sender?.close();
+  await deployment?.close();
 });
 
 const take = () => sender.sql<{ id: string; msisdn: string; text: string }>('SELECT * FROM m2m.take_sms()');

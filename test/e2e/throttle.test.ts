@@ -1,37 +1,26 @@
 /** Who guesses passwords, and who fills the door: two gateways on one database. */
-import { createDatabase, type TestDatabase } from '../support/database';
+import { Deployment } from '../support/deployment';
 import { eventually } from '../support/eventually';
-import { startGateway, testHome, type GatewayProcess, type TestHome } from '../support/gateway';
-import { newTerminal, Operator } from '../support/operator';
+import type { GatewayProcess } from '../support/gateway';
+import { newTerminal, type Operator } from '../support/operator';
 import { login, RESULT, TAG, type Parsed, type Terminal } from '../support/oracle';
 import { proxied } from '../support/proxy';
 import { RawTerminal } from '../support/socket';
 
-let database: TestDatabase;
-let home: TestHome;
+let deployment: Deployment;
 let gateways: [GatewayProcess, GatewayProcess];
 let operator: Operator;
 
 const start = (name: string, environment: Record<string, string> = {}) =>
-  startGateway({
-    databaseUrl: database.url,
-    home,
-    environment: { M2M_GATEWAY_ID: name, ...environment },
-  });
+  deployment.start({ M2M_GATEWAY_ID: name, ...environment });
 
 beforeAll(async () => {
-  database = await createDatabase();
-  home = testHome();
+  deployment = await Deployment.open();
+  ({ operator } = deployment);
   gateways = [await start('one'), await start('other')];
-  operator = await Operator.connect(database.url);
 });
 
-afterAll(async () => {
-  await operator?.close();
-  for (const gateway of gateways ?? []) await gateway.stop();
-  await database?.drop();
-  home?.remove();
-});
+afterAll(() => deployment?.close());
 
 const open: RawTerminal[] = [];
 afterEach(() => {
