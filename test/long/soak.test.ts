@@ -25,6 +25,8 @@ import { RawTerminal } from '../support/socket';
 import { median } from '../support/statistics';
 
 const SECONDS = Number(process.env['SOAK_SECONDS'] ?? 180);
+/** Milliseconds between what a caller does: a long soak leaves the machine to others. */
+const REST = Number(process.env['SOAK_REST'] ?? 0);
 const SAMPLES = 12;
 /** Until then caches fill and code is compiled. */
 const SETTLED_AFTER = 3;
@@ -130,6 +132,7 @@ async function call(own: readonly Owned[]): Promise<void> {
     // Whose frames are used up only fails from then on.
     if (owned.logins < LOGINS_EACH) await visit(owned);
     if (owned.logins >= LOGINS_EACH || randomInt(4) === 0) await fail(owned);
+    if (REST > 0) await sleep(REST);
   }
 }
 
