@@ -120,6 +120,7 @@ export class Effects {
     const effect = effectOn(session, view);
     if (effect.kind === 'refresh') {
       session.terminal = effect.record;
+      session.told = effect.record.changes.wished;
       if (effect.notice !== 0) this.tellWish(connection, session, effect.notice);
     }
     if (effect.kind === 'end') this.end(connection, effect.reason, effect.cause);

@@ -91,8 +91,9 @@ async function commit(context: PipelineContext, session: Session, write: Session
   if (!(await context.store.change(write)).committed) return false;
   const { credentials } = write;
   if (credentials === undefined) return true;
-  const { record } = credentials;
+  const { record, settled } = credentials;
   session.terminal = record;
+  session.told &= ~settled;
   session.signer = { ...session.signer, password: record.downlinkPassword };
   context.cache.set(record);
   if (credentials.text !== undefined) context.texted();

@@ -25,7 +25,15 @@ const record: TerminalRecord = {
 
 function loggedIn(id: string): Connection {
   const signer = { suite: 1, password: Buffer.from('down'), imei: record.imei, imsi: record.imsi } as const;
-  const session: Session = { id, login: 'md5', signer, expiresAt: 1e15, terminal: record, lastSequence: 1 };
+  const session: Session = {
+    id,
+    login: 'md5',
+    signer,
+    expiresAt: 1e15,
+    terminal: record,
+    lastSequence: 1,
+    told: 0,
+  };
   const connection = { session, isOpen: true, sendAway: jest.fn(), nextSequence: () => 1 };
   return connection as unknown as Connection;
 }
