@@ -61,6 +61,8 @@ type Turn =
 
 export class Connection {
   session: Session | undefined;
+  /** Whom it has served since its first login; nobody else may follow. */
+  serial: string | undefined;
   challenge: Challenge | undefined;
   /** A login on it is on its way into the database, which may show its session before this process hears of it. */
   isCommitting = false;
@@ -72,7 +74,6 @@ export class Connection {
   readonly port: number;
   /** What failed attempts are counted by. */
   readonly source: string;
-  private loggedIn = false;
   private readonly onSettled: (() => void) | undefined;
   private readonly framer: Framer;
   private readonly queue: Turn[] = [];
@@ -111,13 +112,13 @@ export class Connection {
   }
 
   get hasLoggedIn(): boolean {
-    return this.loggedIn;
+    return this.serial !== undefined;
   }
 
   /** A session has begun on it, the first or a further one. */
   begin(session: Session): void {
     this.session = session;
-    this.loggedIn = true;
+    this.serial = session.terminal.serial;
     this.onSettled?.();
   }
 
@@ -195,7 +196,7 @@ export class Connection {
     this.running = true;
     while (this.mode === 'open' && this.stalledSince === 0) {
       const turn = this.queue.shift();
-      if (turn === undefined) break;
+      if (turn === undefined || this.isLate(turn)) break;
       // Most frames need no waiting: a promise each would be most of what they cost.
       const taken = this.take(turn);
       if (taken !== undefined) await taken;
@@ -203,6 +204,11 @@ export class Connection {
     }
     this.running = false;
     if (this.peerEnded && this.stalledSince === 0) this.close();
+  }
+
+  /** Or who keeps asking without logging in would always wait for an answer, and never be closed. */
+  private isLate(turn: Turn): boolean {
+    return this.session === undefined && 'event' in turn && turn.arrivedAt >= this.deadline;
   }
 
   /** @returns undefined where the turn is over */

@@ -139,6 +139,21 @@ test('the login deadline does not hit who waits for an answer', async () => {
   await until(() => connection.overdue(time + 10_000) === 'login-deadline');
 });
 
+test('who only keeps asking is not waited for beyond the login deadline', async () => {
+  handle = () => new Promise((resolve) => setTimeout(() => resolve({ bytes: Buffer.of(1) }), 5));
+  client.resume();
+  client.write(frames(3));
+  await until(() => handled === 1);
+  time += 10_000;
+  client.write(frames(3));
+  // What came in time is answered; of the rest nothing is looked at, so that it waits for nothing.
+  await until(() => connection.overdue(time) === 'login-deadline');
+  client.write(frames(3));
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  expect(connection.overdue(time)).toBe('login-deadline');
+  expect(handled).toBe(3);
+});
+
 test('an answer that was long in the making leaves at the next whole multiple, by the listener’s clock', async () => {
   const setTimeoutSpy = jest.spyOn(global, 'setTimeout');
   try {
