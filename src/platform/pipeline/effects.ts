@@ -68,6 +68,8 @@ export class Effects {
     const { id } = session.terminal;
     if (!connection.isOpen) {
       store.detach({ terminalId: id, sessionId: session.id }).catch(onError);
+      // It may have overtaken one that stands on another connection of ours, of which no row tells.
+      if (registry.get(id) !== undefined) void this.check([id]);
       return;
     }
     const before = registry.take(id, connection);

@@ -87,6 +87,20 @@ test('a session that another gateway took over is ended', async () => {
   expect(registry.get(7)).toBeUndefined();
 });
 
+test('a login that is committed when its connection has gone ends the session that it took over from', async () => {
+  const { effects, registry, ended, answer, asked } = workshop();
+  const late = { ...loggedIn(NEW), isOpen: false } as Connection;
+  effects.began(late, 800);
+  expect(asked).toHaveLength(0);
+  effects.began(loggedIn(OLD), 900);
+  effects.began(late, 1_001);
+  await answer(view(NEW));
+  expect(ended.mock.calls.map(([session, , reason]) => [(session as Session).id, reason as string])).toEqual([
+    [OLD, 'superseded'],
+  ]);
+  expect(registry.get(7)).toBeUndefined();
+});
+
 test('a session that began while the database was asked is not judged by its older answer', async () => {
   const { effects, registry, ended, clock, superseded, answer, asked } = workshop();
   effects.began(loggedIn(OLD), 900);
