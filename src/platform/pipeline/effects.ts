@@ -7,6 +7,7 @@ import type { DisconnectReason } from '../../protocol/commands';
 import { targetNames } from '../../protocol/changeTargets';
 import { encodeDisconnect, encodeNotice } from '../flows/answer';
 import { effectOn } from '../flows/effect';
+import { adopt } from '../flows/inSession';
 import type { Connection } from '../listener/connection';
 import type { Registry } from '../listener/registry';
 import type { Session, TerminalView } from '../model';
@@ -121,7 +122,7 @@ export class Effects {
     if (connection.isCommitting) return void setTimeout(() => void this.check([id]), LOOK_AGAIN).unref();
     const effect = effectOn(session, view);
     if (effect.kind === 'refresh') {
-      session.terminal = effect.record;
+      adopt(session, effect.record);
       session.told = effect.record.changes.wished;
       if (effect.notice !== 0) this.tellWish(connection, session, effect.notice);
     }

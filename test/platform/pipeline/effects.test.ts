@@ -101,6 +101,17 @@ test('a login that is committed when its connection has gone ends the session th
   expect(registry.get(7)).toBeUndefined();
 });
 
+test('a downlink password that the session has settled, as the database knows alone, is what it is told under', async () => {
+  const { effects, superseded, answer } = workshop();
+  const connection = loggedIn(OLD);
+  effects.began(connection, 900);
+  superseded();
+  const settled = { ...record, downlinkPassword: Buffer.from('new'), revision: 4 };
+  await answer({ ...view(OLD), record: settled });
+  const { terminal, signer } = connection.session!;
+  expect([terminal, signer.password]).toEqual([settled, settled.downlinkPassword]);
+});
+
 test('a session that began while the database was asked is not judged by its older answer', async () => {
   const { effects, registry, ended, clock, superseded, answer, asked } = workshop();
   effects.began(loggedIn(OLD), 900);
