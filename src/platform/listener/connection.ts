@@ -56,7 +56,7 @@ const LINGER = 1_000;
 
 type Turn =
   | { readonly event: FramerEvent; readonly arrivedAt: number }
-  | { readonly away: () => Buffer | undefined }
+  | { readonly away: () => Buffer | undefined; readonly stays: () => boolean }
   | { readonly task: () => Promise<Buffer | undefined> };
 
 export class Connection {
@@ -128,11 +128,14 @@ export class Connection {
     return this.sequence;
   }
 
-  /** After the frame that is being handled: sends what `last` makes, if anything, and closes. */
-  sendAway(last: () => Buffer | undefined): void {
+  /**
+   * After the frame that is being handled: sends what `last` makes, if anything, and closes.
+   *
+   * @param stays asked then: whether that frame is a reason to go on as if nothing had been said
+   */
+  sendAway(last: () => Buffer | undefined, stays: () => boolean = () => false): void {
     if (this.mode !== 'open') return;
-    this.queue.length = 0;
-    this.queue.push({ away: last });
+    this.queue.unshift({ away: last, stays });
     void this.run();
   }
 
@@ -215,6 +218,7 @@ export class Connection {
   private take(turn: Turn): Promise<void> | undefined {
     if ('task' in turn) return this.work(turn.task);
     if ('away' in turn) {
+      if (turn.stays()) return undefined;
       const last = turn.away();
       if (last !== undefined) this.write(last);
       this.close();

@@ -148,8 +148,10 @@ export class Effects {
     this.options.registry.release(session.terminal.id, connection);
     connection.session = undefined;
     this.options.reporter.sessionEnded(session, connection, cause);
-    connection.sendAway(() =>
-      encodeDisconnect(session, connection.nextSequence(), reason, this.options.clock()),
+    connection.sendAway(
+      () => encodeDisconnect(session, connection.nextSequence(), reason, this.options.clock()),
+      // A login that was under way on it: it has replaced the session that has ended.
+      () => connection.session !== undefined,
     );
   }
 }

@@ -139,6 +139,33 @@ test('the login deadline does not hit who waits for an answer', async () => {
   await until(() => connection.overdue(time + 10_000) === 'login-deadline');
 });
 
+test('sent away: behind the frame that is handled; unless that is a reason to stay, and then nothing is lost', async () => {
+  const received: Buffer[] = [];
+  client.on('data', (chunk: Buffer) => received.push(chunk));
+  const releases: (() => void)[] = [];
+  handle = (n) =>
+    n % 2 === 0 ? { bytes: Buffer.of(n) } : new Promise((resolve) => releases.push(() => resolve({})));
+  client.write(frames(4));
+  await until(() => releases.length === 1);
+  let stays = true;
+  const leave = () =>
+    connection.sendAway(
+      () => Buffer.from('bye'),
+      () => stays,
+    );
+  leave();
+  releases[0]!();
+  await until(() => releases.length === 2);
+  expect(connection.isOpen).toBe(true);
+  stays = false;
+  leave();
+  releases[1]!();
+  await until(() => !connection.isOpen);
+  await until(() => Buffer.concat(received).length >= 4);
+  expect(Buffer.concat(received)).toEqual(Buffer.concat([Buffer.of(2), Buffer.from('bye')]));
+  expect(handled).toBe(3);
+});
+
 test('who only keeps asking is not waited for beyond the login deadline', async () => {
   handle = () => new Promise((resolve) => setTimeout(() => resolve({ bytes: Buffer.of(1) }), 5));
   client.resume();

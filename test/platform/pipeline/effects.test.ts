@@ -101,6 +101,19 @@ test('a login that is committed when its connection has gone ends the session th
   expect(registry.get(7)).toBeUndefined();
 });
 
+test('a session that ends while its connection logs in anew takes the connection along only if nothing comes of that', async () => {
+  const { effects, ended, superseded, answer } = workshop();
+  const connection = loggedIn(OLD);
+  effects.began(connection, 900);
+  superseded();
+  await answer(view(ELSEWHERE));
+  expect(ended).toHaveBeenCalledTimes(1);
+  const [[, stays]] = (connection.sendAway as jest.Mock).mock.calls as [[unknown, () => boolean]];
+  expect(stays()).toBe(false);
+  connection.session = loggedIn(NEW).session;
+  expect(stays()).toBe(true);
+});
+
 test('a downlink password that the session has settled, as the database knows alone, is what it is told under', async () => {
   const { effects, superseded, answer } = workshop();
   const connection = loggedIn(OLD);
