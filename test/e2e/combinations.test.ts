@@ -323,6 +323,27 @@ describe('in one segment', () => {
   });
 });
 
+test('logins on two connections at once, one with a session: one is left, and has the session', async () => {
+  const terminal = await provisioned();
+  for (let round = 0; round < 15; round++) {
+    const both = [await loggedIn(terminal), await dial()];
+    const sockets = round % 2 === 0 ? both : both.reverse();
+    const frames = sockets.map(() => login(terminal, { sequence: next() }));
+    const answers = await Promise.all(sockets.map((socket, i) => socket.askOnce(frames[i]!)));
+    for (const [i, answer] of answers.entries())
+      if (answer.result === RESULT.BUSY) expect((await sockets[i]!.ask(frames[i]!)).result).toBe(RESULT.OK);
+      else expect(answer.result).toBe(RESULT.OK);
+    const left = await eventually('the end of one', async () => {
+      const standing = sockets.filter(({ closed }) => !closed);
+      return Promise.resolve(standing.length < 2 ? standing : undefined);
+    });
+    expect(left).toHaveLength(1);
+    const frame = sessionKey(terminal, { sequence: next() });
+    expect((await left[0]!.ask(frame)).result).toBe(RESULT.OK);
+    left[0]!.close();
+  }
+});
+
 test('a confirmation whose answer is lost, repeated over connections, suites and a newer change', async () => {
   const terminal = await provisioned();
   const socket = await loggedIn(terminal, MD5);
