@@ -150,8 +150,13 @@ export class Effects {
     this.options.reporter.sessionEnded(session, connection, cause);
     connection.sendAway(
       () => encodeDisconnect(session, connection.nextSequence(), reason, this.options.clock()),
-      // A login that was under way on it: it has replaced the session that has ended.
-      () => connection.session !== undefined,
+      () => this.hasBegunAnew(connection),
     );
+  }
+
+  /** A login that was under way has replaced the session that ended. Whether it is the newest, the database knows. */
+  private hasBegunAnew({ session }: Connection): boolean {
+    if (session !== undefined) void this.check([session.terminal.id]);
+    return session !== undefined;
   }
 }

@@ -102,7 +102,7 @@ test('a login that is committed when its connection has gone ends the session th
 });
 
 test('a session that ends while its connection logs in anew takes the connection along only if nothing comes of that', async () => {
-  const { effects, ended, superseded, answer } = workshop();
+  const { effects, ended, superseded, answer, asked } = workshop();
   const connection = loggedIn(OLD);
   effects.began(connection, 900);
   superseded();
@@ -111,7 +111,11 @@ test('a session that ends while its connection logs in anew takes the connection
   const [[, stays]] = (connection.sendAway as jest.Mock).mock.calls as [[unknown, () => boolean]];
   expect(stays()).toBe(false);
   connection.session = loggedIn(NEW).session;
-  expect(stays()).toBe(true);
+  effects.began(connection, 1_001);
+  expect([stays(), asked]).toEqual([true, [expect.anything()]]);
+  // The database had taken them in the other order.
+  await answer(view(ELSEWHERE));
+  expect(ended).toHaveBeenCalledTimes(2);
 });
 
 test('a downlink password that the session has settled, as the database knows alone, is what it is told under', async () => {
