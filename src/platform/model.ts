@@ -139,6 +139,8 @@ export interface Session {
   terminal: TerminalRecord;
   /** Of the last request whose digest was good. */
   lastSequence: number;
+  /** Bit mask of the platform's wish as the terminal was told of it, less what it has settled since. */
+  told: number;
   notice?: Notice | undefined;
   /** Undefined in version 4.0. */
   readonly wmmp?: WmmpSession | undefined;

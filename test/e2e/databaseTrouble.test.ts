@@ -8,6 +8,7 @@ import {
   COMMAND,
   credentialChange,
   credentialConfirm,
+  downlinkFlaw,
   heartbeat,
   login,
   RESULT,
@@ -125,24 +126,48 @@ test('a login that hung arrives late: who is in elsewhere since stays in', async
   expect((await inside.ask(sessionKey(terminal, { sequence: next() }))).result).toBe(RESULT.OK);
 });
 
-test('the answer to a confirmation is lost in the database: asked again it holds', async () => {
-  const gateway = await startOnWire();
-  const terminal = await operator.provision();
-  await sealed(operator, terminal);
-  const socket = await loggedIn(gateway, terminal);
-  const asked = await socket.ask(credentialChange(3)(terminal, { sequence: next(), keyProof: true }));
-  expect(asked.result).toBe(RESULT.OK);
-  const changed = withValues(terminal, asked);
-  const confirm = credentialConfirm(asked.tlvs.get(TAG.CHANGE_ID)!.readUInt32BE(0));
-  wire.mute();
-  const unsure = await socket.askOnce(confirm(changed, { sequence: next() }));
-  expect(unsure.result).toBe(RESULT.INTERNAL);
-  wire.heal();
-  let answer: Parsed;
-  do answer = await socket.askOnce(confirm(changed, { sequence: next() }));
-  while (answer.result === RESULT.BUSY);
-  expect(answer.result).toBe(RESULT.OK);
-  await loggedIn(gateway, changed);
+describe('the answer to a confirmation is lost in the database', () => {
+  /** A session whose CREDENTIAL_CONFIRM was committed and answered INTERNAL. */
+  async function unsure() {
+    const gateway = await startOnWire();
+    const terminal = await operator.provision();
+    await sealed(operator, terminal);
+    const socket = await loggedIn(gateway, terminal);
+    const asked = await socket.ask(credentialChange(3)(terminal, { sequence: next(), keyProof: true }));
+    expect(asked.result).toBe(RESULT.OK);
+    const changed = withValues(terminal, asked);
+    const confirm = credentialConfirm(asked.tlvs.get(TAG.CHANGE_ID)!.readUInt32BE(0));
+    wire.mute();
+    expect((await socket.askOnce(confirm(changed, { sequence: next() }))).result).toBe(RESULT.INTERNAL);
+    wire.heal();
+    return { gateway, terminal, socket, changed, confirm };
+  }
+
+  test('asked again it holds', async () => {
+    const { gateway, socket, changed, confirm } = await unsure();
+    let answer: Parsed;
+    do answer = await socket.askOnce(confirm(changed, { sequence: next() }));
+    while (answer.result === RESULT.BUSY);
+    expect(answer.result).toBe(RESULT.OK);
+    await loggedIn(gateway, changed);
+  });
+
+  test('whatever is asked next is answered under the new values, and the old ones are good for nothing', async () => {
+    const { gateway, terminal, socket, changed } = await unsure();
+    await gateway.logged(isAction('database-back'));
+    let beat: Buffer, answer: Parsed;
+    do {
+      beat = heartbeat(changed, { sequence: next() });
+      answer = await socket.askOnce(beat);
+    } while (answer.result === RESULT.AUTH_FAILED);
+    expect([answer.result, downlinkFlaw(answer, changed, beat)]).toEqual([RESULT.OK, undefined]);
+    const old = { ...changed, uplinkPassword: terminal.uplinkPassword };
+    for (const ask of [heartbeat, sessionKey])
+      expect((await socket.askOnce(ask(old, { sequence: next() }))).result).toBe(RESULT.AUTH_FAILED);
+    const key = sessionKey(changed, { sequence: next() });
+    const shown = await socket.askOnce(key);
+    expect([shown.result, downlinkFlaw(shown, changed, key)]).toEqual([RESULT.OK, undefined]);
+  });
 });
 
 function withValues(terminal: Terminal, answer: Parsed): Terminal {

@@ -176,6 +176,22 @@ describe('one thing is wrong', () => {
     expect((await socket.ask(proof(again)(terminal, { sequence: next() }))).result).toBe(RESULT.OK);
   });
 
+  test('a challenge is good whatever else is asked before its proof', async () => {
+    const terminal = await operator.provision();
+    const socket = await dial();
+    const parts = await challenged(socket, terminal);
+    const wrong = login(terminal, { sequence: next(), password: Buffer.from('wrong') });
+    const results = [];
+    for (const frame of [
+      wrong,
+      login(terminal, { sequence: next() }),
+      heartbeat(terminal, { sequence: next() }),
+    ])
+      results.push((await socket.ask(frame)).result);
+    expect(results).toEqual([RESULT.AUTH_FAILED, RESULT.OK, RESULT.OK]);
+    expect((await socket.ask(proof(parts)(terminal, { sequence: next() }))).result).toBe(RESULT.OK);
+  });
+
   test('a challenge is good until the next one', async () => {
     const terminal = await operator.provision();
     const socket = await dial();

@@ -285,6 +285,14 @@ describe('closed without an answer', () => {
     await sentAway(socket);
   });
 
+  test('another terminal behind a LOGOUT with reason 9', async () => {
+    const [terminal, other] = [await provision(), await provision()];
+    const { socket, timestamp } = await login(terminal);
+    await socket.ask(wmmpLogout(terminal, timestamp, { reason: 9, sequence: 3 }));
+    socket.send(wmmpLogin(other));
+    await sentAway(socket);
+  });
+
   test('anything but LOGIN and REGISTER before login', async () => {
     const terminal = await provision();
     for (const frame of [

@@ -71,6 +71,7 @@ export function sessionOf(
     expiresAt: Number.MAX_SAFE_INTEGER,
     terminal: record,
     lastSequence,
+    told: record.changes.wished,
     ...(wmmp !== undefined && {
       wmmp: {
         ...{ version: 0x0300, timestamp: wmmp, sessionKey: undefined, unsettled: 0 },

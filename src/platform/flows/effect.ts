@@ -23,18 +23,21 @@ const ENDED: Readonly<Record<string, DisconnectReason>> = {
 export function effectOn(session: Session, view: TerminalView | undefined): Effect {
   const row = view?.row;
   if (view === undefined || row === undefined) return ending('identity-changed');
-  if (row.sessionId === session.id) {
-    const { record } = view;
-    // The session's own commits may be ahead of what was read.
-    if (record.revision <= session.terminal.revision) return { kind: 'none' };
-    const { wished } = record.changes;
-    return { kind: 'refresh', record, notice: wished === session.terminal.changes.wished ? 0 : wished };
-  }
+  if (row.sessionId === session.id) return refreshing(session, view.record);
   if (row.sessionId !== undefined) return ending('superseded');
   if (row.endReason === 'logout' && session.wmmp?.leaving === true) return { kind: 'none' };
   const reason = ENDED[row.endReason ?? ''] ?? 'expired';
   // The protocol has no word for it.
   return ending(reason, row.endReason === 'disconnected' ? row.endReason : reason);
+}
+
+function refreshing({ terminal, told }: Session, read: TerminalRecord): Effect {
+  // The session's own commits, and its own looks at the terminal, may be ahead of what was read.
+  const isNewer = read.revision > terminal.revision;
+  const record = isNewer ? read : terminal;
+  const { wished } = record.changes;
+  if (!isNewer && wished === told) return { kind: 'none' };
+  return { kind: 'refresh', record, notice: wished === told ? 0 : wished };
 }
 
 function ending(reason: DisconnectReason, cause: string = reason): Effect {

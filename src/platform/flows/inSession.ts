@@ -58,6 +58,13 @@ export function authenticUnder(message: Message, record: TerminalRecord, now: nu
   return verifyDigest(message, record, now, pending);
 }
 
+/** From now on the session is judged by this record. A downlink password that is settled is what answers are under. */
+export function adopt(session: Session, record: TerminalRecord): void {
+  const { downlinkPassword: password } = record;
+  if (!password.equals(session.terminal.downlinkPassword)) session.signer = { ...session.signer, password };
+  session.terminal = record;
+}
+
 export function isAuthentic(verdict: Authentic | Answer): verdict is Authentic {
   return 'timestamp' in verdict;
 }

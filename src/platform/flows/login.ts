@@ -172,6 +172,7 @@ function grant(login: LoginCase, source: string): LoginGrant {
     expiresAt: around.now + around.sessionTtl * 1000,
     terminal: record,
     lastSequence: message.header.sequence,
+    told: record.changes.wished,
     wmmp: dialect.session(message, around, key, unsettled),
   };
   return { answer, session, write: loginWrite(login, session, key, source, credentials) };

@@ -56,11 +56,13 @@ const LINGER = 1_000;
 
 type Turn =
   | { readonly event: FramerEvent; readonly arrivedAt: number }
-  | { readonly away: () => Buffer | undefined }
+  | { readonly away: () => Buffer | undefined; readonly stays: () => boolean }
   | { readonly task: () => Promise<Buffer | undefined> };
 
 export class Connection {
   session: Session | undefined;
+  /** Whom it has served since its first login; nobody else may follow. */
+  serial: string | undefined;
   challenge: Challenge | undefined;
   /** A login on it is on its way into the database, which may show its session before this process hears of it. */
   isCommitting = false;
@@ -72,7 +74,6 @@ export class Connection {
   readonly port: number;
   /** What failed attempts are counted by. */
   readonly source: string;
-  private loggedIn = false;
   private readonly onSettled: (() => void) | undefined;
   private readonly framer: Framer;
   private readonly queue: Turn[] = [];
@@ -111,13 +112,13 @@ export class Connection {
   }
 
   get hasLoggedIn(): boolean {
-    return this.loggedIn;
+    return this.serial !== undefined;
   }
 
   /** A session has begun on it, the first or a further one. */
   begin(session: Session): void {
     this.session = session;
-    this.loggedIn = true;
+    this.serial = session.terminal.serial;
     this.onSettled?.();
   }
 
@@ -127,11 +128,14 @@ export class Connection {
     return this.sequence;
   }
 
-  /** After the frame that is being handled: sends what `last` makes, if anything, and closes. */
-  sendAway(last: () => Buffer | undefined): void {
+  /**
+   * After the frame that is being handled: sends what `last` makes, if anything, and closes.
+   *
+   * @param stays asked then: whether that frame is a reason to go on as if nothing had been said
+   */
+  sendAway(last: () => Buffer | undefined, stays: () => boolean = () => false): void {
     if (this.mode !== 'open') return;
-    this.queue.length = 0;
-    this.queue.push({ away: last });
+    this.queue.unshift({ away: last, stays });
     void this.run();
   }
 
@@ -195,7 +199,7 @@ export class Connection {
     this.running = true;
     while (this.mode === 'open' && this.stalledSince === 0) {
       const turn = this.queue.shift();
-      if (turn === undefined) break;
+      if (turn === undefined || this.isLate(turn)) break;
       // Most frames need no waiting: a promise each would be most of what they cost.
       const taken = this.take(turn);
       if (taken !== undefined) await taken;
@@ -205,10 +209,16 @@ export class Connection {
     if (this.peerEnded && this.stalledSince === 0) this.close();
   }
 
+  /** Or who keeps asking without logging in would always wait for an answer, and never be closed. */
+  private isLate(turn: Turn): boolean {
+    return this.session === undefined && 'event' in turn && turn.arrivedAt >= this.deadline;
+  }
+
   /** @returns undefined where the turn is over */
   private take(turn: Turn): Promise<void> | undefined {
     if ('task' in turn) return this.work(turn.task);
     if ('away' in turn) {
+      if (turn.stays()) return undefined;
       const last = turn.away();
       if (last !== undefined) this.write(last);
       this.close();

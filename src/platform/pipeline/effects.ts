@@ -7,6 +7,7 @@ import type { DisconnectReason } from '../../protocol/commands';
 import { targetNames } from '../../protocol/changeTargets';
 import { encodeDisconnect, encodeNotice } from '../flows/answer';
 import { effectOn } from '../flows/effect';
+import { adopt } from '../flows/inSession';
 import type { Connection } from '../listener/connection';
 import type { Registry } from '../listener/registry';
 import type { Session, TerminalView } from '../model';
@@ -68,6 +69,8 @@ export class Effects {
     const { id } = session.terminal;
     if (!connection.isOpen) {
       store.detach({ terminalId: id, sessionId: session.id }).catch(onError);
+      // It may have overtaken one that stands on another connection of ours, of which no row tells.
+      if (registry.get(id) !== undefined) void this.check([id]);
       return;
     }
     const before = registry.take(id, connection);
@@ -119,7 +122,8 @@ export class Effects {
     if (connection.isCommitting) return void setTimeout(() => void this.check([id]), LOOK_AGAIN).unref();
     const effect = effectOn(session, view);
     if (effect.kind === 'refresh') {
-      session.terminal = effect.record;
+      adopt(session, effect.record);
+      session.told = effect.record.changes.wished;
       if (effect.notice !== 0) this.tellWish(connection, session, effect.notice);
     }
     if (effect.kind === 'end') this.end(connection, effect.reason, effect.cause);
@@ -144,8 +148,15 @@ export class Effects {
     this.options.registry.release(session.terminal.id, connection);
     connection.session = undefined;
     this.options.reporter.sessionEnded(session, connection, cause);
-    connection.sendAway(() =>
-      encodeDisconnect(session, connection.nextSequence(), reason, this.options.clock()),
+    connection.sendAway(
+      () => encodeDisconnect(session, connection.nextSequence(), reason, this.options.clock()),
+      () => this.hasBegunAnew(connection),
     );
+  }
+
+  /** A login that was under way has replaced the session that ended. Whether it is the newest, the database knows. */
+  private hasBegunAnew({ session }: Connection): boolean {
+    if (session !== undefined) void this.check([session.terminal.id]);
+    return session !== undefined;
   }
 }

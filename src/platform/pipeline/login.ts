@@ -28,9 +28,9 @@ export async function login(
   connection: Connection,
 ): Promise<LoginOutcome> {
   const serial = serialText(message.header.serial) ?? '';
-  // The first proof uses the challenge up, whatever comes of it.
   const { challenge } = connection;
-  connection.challenge = undefined;
+  // The first proof uses the challenge up, whatever comes of it; a LOGIN does not.
+  if (message.command === 'AUTH_PROOF') connection.challenge = undefined;
   if (!context.store.available()) return { answer: busy(context, DATABASE_AWAY), view: undefined };
   const { throttle, now } = context;
   const wait = throttle.enter(serial, connection.source, now());

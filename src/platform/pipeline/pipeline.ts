@@ -62,8 +62,7 @@ export class Pipeline implements ConnectionHandler {
   ): Outcome | Promise<Outcome> {
     const message = decode(event.header, event.bytes);
     if (isFault(message)) return this.refuse(event.header, message, connection);
-    const { session } = connection;
-    if (session !== undefined && serialText(event.header.serial) !== session.terminal.serial) {
+    if (connection.hasLoggedIn && serialText(event.header.serial) !== connection.serial) {
       return this.refuse(event.header, fault('serial-changed', 12), connection);
     }
     return this.dispatch(message, connection, arrivedAt);

@@ -2,6 +2,7 @@
 import type { Message } from '../../protocol/decode';
 import { decideChange, decideConfirm } from '../flows/credentialChange';
 import {
+  adopt,
   authenticate,
   authenticUnder,
   decideLogout,
@@ -29,15 +30,19 @@ const DECIDERS: Readonly<Partial<Record<Message['command'], Decide>>> = {
 /** Commits before it answers. The session passed in is the connection's. */
 export async function request(context: PipelineContext, message: Message, session: Session): Promise<Answer> {
   const decide = DECIDERS[message.command];
-  const verdict = authenticate(message, session, context.around());
+  const around = context.around();
+  const verdict = authenticate(message, session, around);
   if (!isAuthentic(verdict)) return verdict;
   if (decide === undefined) throw new Error(`no decider for ${message.command}`);
   const entry = replayEntry(verdict.timestamp, message.digest ?? Buffer.alloc(0));
   const first = session.terminal;
   return settle(context, session, entry, (base) => {
-    // What was the pending password may be the current one by now: a confirmation whose answer was lost.
-    const afresh = base.record === first ? undefined : authenticUnder(message, base.record, base.around.now);
-    return decide({ ...base, message, authentic: afresh ?? verdict });
+    // What was the pending password may be the current one by now, and what was the current one gone: a confirmation
+    // of which nobody knew what became of it.
+    const isSame = base.record === first;
+    const authentic = isSame ? verdict : authenticUnder(message, base.record, around.now);
+    if (authentic === undefined) return { answer: { result: 'AUTH_FAILED', detail: 'wrong-digest' } };
+    return decide({ ...base, message, authentic });
   });
 }
 
@@ -78,7 +83,7 @@ async function settleOnce(
     await pause(wait);
     const view = await context.store.find(session.terminal.serial);
     if (view === undefined) return { result: 'NOT_LOGGED_IN', detail: 'unknown-serial' };
-    if (view.row.sessionId === session.id) session.terminal = view.record;
+    if (view.row.sessionId === session.id) adopt(session, view.record);
     const decision = judge(view.row);
     if (!('write' in decision)) return decision.answer;
     if (await commit(context, session, decision.write)) return decision.answer;
@@ -91,9 +96,9 @@ async function commit(context: PipelineContext, session: Session, write: Session
   if (!(await context.store.change(write)).committed) return false;
   const { credentials } = write;
   if (credentials === undefined) return true;
-  const { record } = credentials;
-  session.terminal = record;
-  session.signer = { ...session.signer, password: record.downlinkPassword };
+  const { record, settled } = credentials;
+  adopt(session, record);
+  session.told &= ~settled;
   context.cache.set(record);
   if (credentials.text !== undefined) context.texted();
   return true;

@@ -52,8 +52,7 @@ export class WmmpPipeline {
     if (isFault(message)) return this.refuse(header, message, connection);
     const { isRepeat, outcome } = repeated(connection, message, bytes);
     if (outcome !== undefined) return outcome;
-    const { session } = connection;
-    if (session !== undefined && serialText(header.serial) !== session.terminal.serial) {
+    if (connection.hasLoggedIn && serialText(header.serial) !== connection.serial) {
       return this.refuse(header, fault('serial-changed', 12), connection);
     }
     return this.dispatch({ ...message, isRepeat }, bytes, connection, arrivedAt);

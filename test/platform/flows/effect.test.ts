@@ -23,6 +23,7 @@ const session: Session = {
   expiresAt: 0,
   terminal: record,
   lastSequence: 1,
+  told: 0,
 };
 const row = (sessionId: string | undefined, endReason?: string): SessionRow => ({
   sessionId,
@@ -93,9 +94,16 @@ test.each([
   const wishing = (mask: number, revision: number) => ({
     ...{ ...record, revision, changes: { ...NO_CHANGES, wished: mask } },
   });
-  const held = { ...session, terminal: wishing(before, 3) };
+  const held = { ...session, terminal: wishing(before, 3), told: before };
   const now = { record: wishing(wished, 4), row: row(session.id) };
   expect(effectOn(held, now)).toMatchObject({ kind: 'refresh', notice });
+  // A request of the session may have read it first.
+  for (const revision of [3, 4, 5]) {
+    const ahead = { ...session, terminal: wishing(wished, revision), told: before };
+    const seen = { record: wishing(revision === 5 ? before : wished, 4), row: row(session.id) };
+    const same = revision !== 3 && before === wished;
+    expect(effectOn(ahead, seen)).toMatchObject(same ? { kind: 'none' } : { kind: 'refresh', notice });
+  }
 });
 
 const away = { kind: 'end', reason: 'identity-changed', cause: 'identity-changed' };

@@ -25,7 +25,15 @@ const record: TerminalRecord = {
 
 function loggedIn(id: string): Connection {
   const signer = { suite: 1, password: Buffer.from('down'), imei: record.imei, imsi: record.imsi } as const;
-  const session: Session = { id, login: 'md5', signer, expiresAt: 1e15, terminal: record, lastSequence: 1 };
+  const session: Session = {
+    id,
+    login: 'md5',
+    signer,
+    expiresAt: 1e15,
+    terminal: record,
+    lastSequence: 1,
+    told: 0,
+  };
   const connection = { session, isOpen: true, sendAway: jest.fn(), nextSequence: () => 1 };
   return connection as unknown as Connection;
 }
@@ -86,6 +94,48 @@ test('a session that another gateway took over is ended', async () => {
   await answer(view(ELSEWHERE));
   expect(ended.mock.calls.map(([, , reason]) => reason as string)).toEqual(['superseded']);
   expect(registry.get(7)).toBeUndefined();
+});
+
+test('a login that is committed when its connection has gone ends the session that it took over from', async () => {
+  const { effects, registry, ended, answer, asked } = workshop();
+  const late = { ...loggedIn(NEW), isOpen: false } as Connection;
+  effects.began(late, 800);
+  expect(asked).toHaveLength(0);
+  effects.began(loggedIn(OLD), 900);
+  effects.began(late, 1_001);
+  await answer(view(NEW));
+  expect(ended.mock.calls.map(([session, , reason]) => [(session as Session).id, reason as string])).toEqual([
+    [OLD, 'superseded'],
+  ]);
+  expect(registry.get(7)).toBeUndefined();
+});
+
+test('a session that ends while its connection logs in anew takes the connection along only if nothing comes of that', async () => {
+  const { effects, ended, superseded, answer, asked } = workshop();
+  const connection = loggedIn(OLD);
+  effects.began(connection, 900);
+  superseded();
+  await answer(view(ELSEWHERE));
+  expect(ended).toHaveBeenCalledTimes(1);
+  const [[, stays]] = (connection.sendAway as jest.Mock).mock.calls as [[unknown, () => boolean]];
+  expect(stays()).toBe(false);
+  connection.session = loggedIn(NEW).session;
+  effects.began(connection, 1_001);
+  expect([stays(), asked]).toEqual([true, [expect.anything()]]);
+  // The database had taken them in the other order.
+  await answer(view(ELSEWHERE));
+  expect(ended).toHaveBeenCalledTimes(2);
+});
+
+test('a downlink password that the session has settled, as the database knows alone, is what it is told under', async () => {
+  const { effects, superseded, answer } = workshop();
+  const connection = loggedIn(OLD);
+  effects.began(connection, 900);
+  superseded();
+  const settled = { ...record, downlinkPassword: Buffer.from('new'), revision: 4 };
+  await answer({ ...view(OLD), record: settled });
+  const { terminal, signer } = connection.session!;
+  expect([terminal, signer.password]).toEqual([settled, settled.downlinkPassword]);
 });
 
 test('a session that began while the database was asked is not judged by its older answer', async () => {
