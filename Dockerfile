@@ -1,5 +1,5 @@
 # Build: the compiler and its types stay behind in this stage.
-FROM node:24-bookworm-slim AS build
+FROM node:26-bookworm-slim AS build
 WORKDIR /app
 COPY package.json package-lock.json ./
 RUN npm ci --ignore-scripts
@@ -11,7 +11,7 @@ RUN npm run build
 RUN npm prune --omit=dev --ignore-scripts \
  && node -e "require('./dist/platform/store/embedded').ensureLibraryLinks()"
 
-FROM node:24-bookworm-slim
+FROM node:26-bookworm-slim
 ENV NODE_ENV=production M2M_DATA_DIR=/data M2M_OPS_LISTEN=127.0.0.1:7751
 WORKDIR /app
 COPY --from=build /app/package.json ./
