@@ -10,8 +10,16 @@ import { Client, Pool, type ClientBase, type PoolClient, type PoolConfig } from 
 import { isAway, isCrowded } from './databaseErrors';
 import { READ_CLOCK, ServerClock } from './serverClock';
 
-/** The role that the service works as, once it has migrated. */
-export const GATEWAY_ROLE = 'm2m_gateway';
+/** The role that the service works as, once it has migrated; and what a server, database or user may have set to
+ * something else than our statements, and the reading of their rows, count on. */
+const BECOME_GATEWAY = `
+  SET ROLE m2m_gateway;
+  SET standard_conforming_strings = on;
+  SET DateStyle = 'ISO';
+  SET extra_float_digits = 1;
+  SET default_transaction_isolation = 'read committed';
+  SET search_path = pg_catalog;
+  SET idle_session_timeout = 0`;
 
 /** Milliseconds. Where the server has none to give, no more connections are asked for meanwhile. */
 const CROWDED_FOR = 10_000;
@@ -90,7 +98,7 @@ export class Connections {
 }
 
 async function becomeGateway(client: ClientBase): Promise<void> {
-  await client.query(`SET ROLE ${GATEWAY_ROLE}`);
+  await client.query(BECOME_GATEWAY);
 }
 
 /** A connection of somebody's own, which can always be closed. */
@@ -167,6 +175,8 @@ export function connectionSettings(url: string, timeout: number): PoolConfig {
     query_timeout: timeout,
     // The server gives up before the client does, so that no abandoned statement holds locks.
     statement_timeout: timeout - 500,
+    // Sooner than that: who waits for somebody's open transaction must not count the server as away.
+    lock_timeout: Math.round(timeout / 2),
     idle_in_transaction_session_timeout: timeout,
     application_name: 'm2m-gateway',
   };

@@ -3,7 +3,7 @@ import { Database } from '../../../src/platform/store/database';
 import { Housekeeping } from '../../../src/platform/store/housekeeping';
 import { Instance } from '../../../src/platform/store/instance';
 import { eventually } from '../../support/texts';
-import { logIn, openFixture, provision, type Fixture } from './sqlFixture';
+import { logIn, NO_EVENTS, openFixture, provision, type Fixture } from './sqlFixture';
 
 const PATIENCE_MS = 120_000;
 
@@ -14,7 +14,7 @@ const onError = (error: unknown) => errors.push(error);
 
 beforeAll(async () => {
   fixture = await openFixture();
-  database = new Database(fixture.url, 4, { lost: () => undefined, back: () => undefined }, PATIENCE_MS);
+  database = new Database(fixture.url, 4, NO_EVENTS, PATIENCE_MS);
 });
 
 afterAll(async () => {
