@@ -7,6 +7,7 @@
  */
 import { Socket } from 'node:net';
 import { Client, Pool, type ClientBase, type PoolClient, type PoolConfig } from 'pg';
+import { asPsqlReads } from './address';
 import { isAway, isCrowded } from './databaseErrors';
 import { READ_CLOCK, ServerClock } from './serverClock';
 
@@ -168,15 +169,16 @@ async function commits(client: Client): Promise<boolean> {
  */
 export function connectionSettings(url: string, timeout: number): PoolConfig {
   return {
-    connectionString: url,
+    connectionString: asPsqlReads(url),
     keepAlive: true,
     keepAliveInitialDelayMillis: KEEPALIVE_AFTER,
     connectionTimeoutMillis: timeout,
     query_timeout: timeout,
     // The server gives up before the client does, so that no abandoned statement holds locks.
     statement_timeout: timeout - 500,
-    // Sooner than that: who waits for somebody's open transaction must not count the server as away.
-    lock_timeout: Math.round(timeout / 2),
+    // Sooner than that: who waits for somebody's open transaction must not count the server as away. A login may wait
+    // for a batch that waits, and is answered before its deadline all the same.
+    lock_timeout: Math.round(timeout / 4),
     idle_in_transaction_session_timeout: timeout,
     application_name: 'm2m-gateway',
   };
