@@ -23,8 +23,8 @@ async function run(): Promise<void> {
   try {
     for await (const terminal of readTerminals(process.stdin)) await write(statement(ring, terminal));
   } catch (error) {
-    // What has been written is of no use without COMMIT.
-    await write('ROLLBACK;\n');
+    // What has been written is of no use without COMMIT; and psql, which ends a pipe, must not end with 0.
+    await write(`ROLLBACK;\nDO $$ BEGIN RAISE EXCEPTION 'm2m seal failed: nothing was taken'; END $$;\n`);
     throw failed(`standard input: ${error instanceof Error ? error.message : String(error)}`);
   }
   await write('COMMIT;\n');

@@ -107,3 +107,16 @@ test('a process whose row is gone writes it anew under its number, and looks for
     await instance.stop();
   }
 });
+
+test('an id that a process took before the database was restored is passed over', async () => {
+  const latest = await processRow('before', 'now()', true);
+  await fixture.client.query(
+    `INSERT INTO m2m.instance (id, gateway, listen) OVERRIDING SYSTEM VALUE VALUES ($1, 'took over', '')`,
+    [latest + 1],
+  );
+  const options = { database, gateway: 'new', keyIds: () => [], onLate: () => undefined, onError };
+  const instance = new Instance(options);
+  await instance.start('127.0.0.1:1');
+  expect(instance.id).toBe(latest + 2);
+  await instance.stop();
+});
