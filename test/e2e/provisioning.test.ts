@@ -151,6 +151,8 @@ describeWithPsql('m2m seal', () => {
       expect(stdout).not.toContain(secret);
     expect(psql(database.url, [], stdout)).toBe('provisioned\n');
     expect(psql(database.url, [], stdout)).toBe('unchanged\n');
+    const oldSession = `SET standard_conforming_strings = off; SET escape_string_warning = off;\n${stdout}`;
+    expect(psql(database.url, [], oldSession)).toBe('unchanged\n');
     expect(await tryLogin(terminal)).toBe(RESULT.OK);
     const [row] = await operator.sql('SELECT label FROM m2m.terminal_status WHERE serial = $1', [serial]);
     expect(row).toEqual({ label: `a "gate", 'n\\x'` });

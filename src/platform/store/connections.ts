@@ -38,7 +38,7 @@ export class Connections {
 
   /** @param onBroken an idle connection broke */
   constructor(
-    settings: PoolConfig,
+    private readonly settings: PoolConfig,
     private readonly most: number,
     onBroken: (error: Error) => void,
   ) {
@@ -86,7 +86,7 @@ export class Connections {
   }
 
   private async prepare(client: ClientBase): Promise<void> {
-    await becomeGateway(client);
+    await becomeGateway(client, this.settings);
     const { rows } = await client.query<[number]>({ text: READ_CLOCK, rowMode: 'array' });
     this.clock.set(rows[0]![0]);
   }
@@ -98,8 +98,12 @@ export class Connections {
   }
 }
 
-async function becomeGateway(client: ClientBase): Promise<void> {
-  await client.query(BECOME_GATEWAY);
+/**
+ * Locks are given up sooner than statements: who waits for somebody's open transaction must not count the server as
+ * away. A login may wait for a batch that waits, and is answered before its deadline all the same.
+ */
+async function becomeGateway(client: ClientBase, { query_timeout: timeout = 0 }: PoolConfig): Promise<void> {
+  await client.query(`${BECOME_GATEWAY}; SET lock_timeout = ${Math.round(timeout / 4)}`);
 }
 
 /** A connection of somebody's own, which can always be closed. */
@@ -109,7 +113,7 @@ export class OwnConnection {
   readonly gone: Promise<void>;
   private readonly socket = new Socket();
 
-  constructor(settings: PoolConfig) {
+  constructor(private readonly settings: PoolConfig) {
     this.client = new Client({ ...settings, stream: () => this.socket });
     this.gone = new Promise((resolve) => {
       this.socket.once('close', () => resolve());
@@ -123,7 +127,7 @@ export class OwnConnection {
 
   async open(): Promise<void> {
     await this.client.connect();
-    await becomeGateway(this.client);
+    await becomeGateway(this.client, this.settings);
   }
 
   /** Says goodbye, and does not wait for an answer for long. */
@@ -176,9 +180,6 @@ export function connectionSettings(url: string, timeout: number): PoolConfig {
     query_timeout: timeout,
     // The server gives up before the client does, so that no abandoned statement holds locks.
     statement_timeout: timeout - 500,
-    // Sooner than that: who waits for somebody's open transaction must not count the server as away. A login may wait
-    // for a batch that waits, and is answered before its deadline all the same.
-    lock_timeout: Math.round(timeout / 4),
     idle_in_transaction_session_timeout: timeout,
     application_name: 'm2m-gateway',
   };
