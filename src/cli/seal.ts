@@ -23,8 +23,8 @@ async function run(): Promise<void> {
   try {
     for await (const terminal of readTerminals(process.stdin)) await write(statement(ring, terminal));
   } catch (error) {
-    // What has been written is of no use without COMMIT.
-    await write('ROLLBACK;\n');
+    // What has been written is of no use without COMMIT; and psql, which ends a pipe, must not end with 0.
+    await write(`ROLLBACK;\nDO $$ BEGIN RAISE EXCEPTION 'm2m seal failed: nothing was taken'; END $$;\n`);
     throw failed(`standard input: ${error instanceof Error ? error.message : String(error)}`);
   }
   await write('COMMIT;\n');
@@ -49,12 +49,13 @@ function value(ring: KeyRing, serial: string, name: Name, text: string, line: nu
     serialBytes(serial);
     const column = COLUMNS[name];
     if (!('secret' in column)) return literal(text);
-    return `'\\x${seal(ring, name as SecretName, serial, column.secret(text)).toString('hex')}'`;
+    return literal(`\\x${seal(ring, name as SecretName, serial, column.secret(text)).toString('hex')}`);
   } catch (error) {
     throw new Error(`line ${line}: ${name}: ${(error as Error).message}`, { cause: error });
   }
 }
 
+/** One that means the same in every session: E'…' where a backslash is in it. */
 function literal(text: string): string {
   if (text.includes('\0')) throw new Error('holds a NUL');
   const quoted = `'${text.replaceAll("'", "''")}'`;

@@ -25,7 +25,8 @@ import {
   type Terminal,
 } from '../support/oracle';
 import { RawTerminal } from '../support/socket';
-import { askByText, eventually, provisionSealedPhone, readText, sealed } from '../support/texts';
+import { eventually } from '../support/eventually';
+import { askByText, provisionSealedPhone, readText, sealed } from '../support/texts';
 
 const UPLINK = 1;
 const DOWNLINK = 2;

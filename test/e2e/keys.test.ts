@@ -98,6 +98,15 @@ test('a new sealing key is used once every gateway holds it; reseal frees the ol
     for (const terminal of [before, between, after])
       expect(await loggedIn(gateway, terminal)).toBe(RESULT.OK);
 
+  const other = await Operator.connect(database.url);
+  await other.sql('BEGIN');
+  await other.sql(`SELECT m2m.set_credentials($1, base_key => $2)`, [between.serial, Buffer.alloc(16)]);
+  const passedOver = await keys(['reseal']);
+  expect([passedOver.code, passedOver.err]).toEqual([0, '']);
+  expect(passedOver.out).toContain(`key ${old!} still seals 3 values, which were held by others`);
+  await other.sql('ROLLBACK');
+  await other.close();
+
   const done = await keys(['reseal']);
   expect([done.code, done.err]).toEqual([0, '']);
   for (const { log } of [one, two])

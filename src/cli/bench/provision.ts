@@ -4,6 +4,7 @@ import { benchSerial, benchTerminal } from '../../terminal/load/identity';
 import { HMAC_SHA256 } from '../../protocol/suites';
 import { createHash } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { asPsqlReads } from '../../platform/store/address';
 import { failed } from '../errors';
 import { ProgressBar } from '../progress';
 
@@ -48,7 +49,7 @@ export async function provision(
   which: Which,
   stop: AbortSignal,
 ): Promise<Provisioned> {
-  const client = new Client({ connectionString: url, connectionTimeoutMillis: CONNECT_MS });
+  const client = new Client({ connectionString: asPsqlReads(url), connectionTimeoutMillis: CONNECT_MS });
   client.on('error', () => undefined);
   try {
     await client.connect();

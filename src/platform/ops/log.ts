@@ -32,6 +32,7 @@ export type LogAction =
   | 'certificate-changed'
   | 'database-lost'
   | 'database-back'
+  | 'database-locked'
   | 'terminal-provisioned'
   | 'terminal-changed'
   | 'session-introspected'

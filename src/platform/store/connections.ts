@@ -7,11 +7,20 @@
  */
 import { Socket } from 'node:net';
 import { Client, Pool, type ClientBase, type PoolClient, type PoolConfig } from 'pg';
+import { asPsqlReads } from './address';
 import { isAway, isCrowded } from './databaseErrors';
 import { READ_CLOCK, ServerClock } from './serverClock';
 
-/** The role that the service works as, once it has migrated. */
-export const GATEWAY_ROLE = 'm2m_gateway';
+/** The role that the service works as, once it has migrated; and what a server, database or user may have set to
+ * something else than our statements, and the reading of their rows, count on. */
+const BECOME_GATEWAY = `
+  SET ROLE m2m_gateway;
+  SET standard_conforming_strings = on;
+  SET DateStyle = 'ISO';
+  SET extra_float_digits = 1;
+  SET default_transaction_isolation = 'read committed';
+  SET search_path = pg_catalog;
+  SET idle_session_timeout = 0`;
 
 /** Milliseconds. Where the server has none to give, no more connections are asked for meanwhile. */
 const CROWDED_FOR = 10_000;
@@ -29,7 +38,7 @@ export class Connections {
 
   /** @param onBroken an idle connection broke */
   constructor(
-    settings: PoolConfig,
+    private readonly settings: PoolConfig,
     private readonly most: number,
     onBroken: (error: Error) => void,
   ) {
@@ -77,7 +86,7 @@ export class Connections {
   }
 
   private async prepare(client: ClientBase): Promise<void> {
-    await becomeGateway(client);
+    await becomeGateway(client, this.settings);
     const asked = performance.now();
     const { rows } = await client.query<[number]>({ text: READ_CLOCK, rowMode: 'array' });
     this.clock.hear(rows[0]![0], asked, performance.now());
@@ -90,8 +99,12 @@ export class Connections {
   }
 }
 
-async function becomeGateway(client: ClientBase): Promise<void> {
-  await client.query(`SET ROLE ${GATEWAY_ROLE}`);
+/**
+ * Locks are given up sooner than statements: who waits for somebody's open transaction must not count the server as
+ * away. A login may wait for a batch that waits, and is answered before its deadline all the same.
+ */
+async function becomeGateway(client: ClientBase, { query_timeout: timeout = 0 }: PoolConfig): Promise<void> {
+  await client.query(`${BECOME_GATEWAY}; SET lock_timeout = ${Math.round(timeout / 4)}`);
 }
 
 /** A connection of somebody's own, which can always be closed. */
@@ -101,7 +114,7 @@ export class OwnConnection {
   readonly gone: Promise<void>;
   private readonly socket = new Socket();
 
-  constructor(settings: PoolConfig) {
+  constructor(private readonly settings: PoolConfig) {
     this.client = new Client({ ...settings, stream: () => this.socket });
     this.gone = new Promise((resolve) => {
       this.socket.once('close', () => resolve());
@@ -115,7 +128,7 @@ export class OwnConnection {
 
   async open(): Promise<void> {
     await this.client.connect();
-    await becomeGateway(this.client);
+    await becomeGateway(this.client, this.settings);
   }
 
   /** Says goodbye, and does not wait for an answer for long. */
@@ -161,7 +174,7 @@ async function commits(client: Client): Promise<boolean> {
  */
 export function connectionSettings(url: string, timeout: number): PoolConfig {
   return {
-    connectionString: url,
+    connectionString: asPsqlReads(url),
     keepAlive: true,
     keepAliveInitialDelayMillis: KEEPALIVE_AFTER,
     connectionTimeoutMillis: timeout,

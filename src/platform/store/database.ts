@@ -8,7 +8,7 @@
 import type { PoolClient, PoolConfig, QueryArrayConfig, QueryArrayResult } from 'pg';
 import { Connections, connectionSettings, isUsable } from './connections';
 import { READ_CLOCK } from './serverClock';
-import { isAway, isUnsure } from './databaseErrors';
+import { isAway, isLocked, isUnsure } from './databaseErrors';
 
 /** Milliseconds, where no setting says otherwise (M2M_DATABASE_TIMEOUT). */
 const TIMEOUT = 8_000;
@@ -19,7 +19,7 @@ const WELL_AFTER = 2_000;
 /** For goodbyes to the server when the gateway ends. */
 const CLOSING = 1_000;
 
-/** The database cannot be reached now. */
+/** The database cannot be used now, or what a statement needs is locked by somebody else. */
 export class DatabaseAway extends Error {
   override readonly name = 'DatabaseAway';
 
@@ -38,6 +38,8 @@ export type Timed = Omit<QueryArrayConfig, 'rowMode'> & { readonly valuesOf?: (u
 export interface DatabaseEvents {
   readonly lost: (reason: string) => void;
   readonly back: () => void;
+  /** A statement was given up that waited for somebody's open transaction; the database is not lost. */
+  readonly locked: (reason: string) => void;
 }
 
 /**
@@ -89,6 +91,7 @@ export class Database {
       return result;
     } catch (error) {
       client.release(true);
+      if (isLocked(error)) throw this.locked(error);
       if (!isAway(error)) throw error;
       throw this.lose(error, connections, isUnsure(error));
     }
@@ -161,6 +164,13 @@ export class Database {
       void this.awaitReturn();
     }
     return new DatabaseAway(reason, unsure);
+  }
+
+  private locked(error: unknown): DatabaseAway {
+    const { where } = error as { where?: string };
+    const reason = describe(error) + (where === undefined ? '' : `, ${where}`);
+    this.events.locked(reason);
+    return new DatabaseAway(reason, false);
   }
 
   private async awaitReturn(): Promise<void> {

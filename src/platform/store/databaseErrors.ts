@@ -19,7 +19,6 @@ const AWAY_STATES = [
 const TRANSIENT_STATES = new Set([
   '40001', // serialisation failure
   '40P01', // deadlock
-  '55P03', // lock not available
 ]);
 
 /** Those that leave open whether the statement was committed. */
@@ -58,6 +57,11 @@ export function isAway(error: unknown): boolean {
 /** The same statement succeeds when tried again: others were in its way. */
 export function isTransient(error: unknown): boolean {
   return error instanceof DatabaseError && TRANSIENT_STATES.has(error.code ?? '');
+}
+
+/** Somebody's open transaction holds what the statement needs; the server itself is well. */
+export function isLocked(error: unknown): boolean {
+  return error instanceof DatabaseError && error.code === '55P03';
 }
 
 /** Whether a statement that failed with it may have taken effect: not where the server lives on and says that it failed. */

@@ -1,5 +1,7 @@
 /** What nobody needs any more goes, at leisure and once for all processes of a gateway. */
+import { steady } from '../clock';
 import type { Database } from './database';
+import { LEFT_IMPORTS_INTERVAL, LeftImports } from './leftImports';
 
 /** Rows of the feed that every living gateway has read by then. */
 const FORGET_CHANGES = `DELETE FROM m2m.change WHERE at < now() - interval '1 hour'`;
@@ -10,8 +12,6 @@ const FORGET_EXPIRED = `
   FROM (SELECT terminal_id FROM m2m.session WHERE session_id IS NOT NULL AND expires_at < now() - interval '1 minute'
         LIMIT 10000 FOR NO KEY UPDATE SKIP LOCKED) AS old
   WHERE s.terminal_id = old.terminal_id`;
-/** Plain secrets that an operator left lying. */
-const FORGET_IMPORT = `DELETE FROM m2m.terminal_import WHERE loaded_at < now() - interval '40 seconds'`;
 /** Serials that nobody has, beyond the latest ten thousand. */
 const FORGET_STRANGERS = `
   DELETE FROM m2m.failure WHERE serial IN (
@@ -41,7 +41,6 @@ const FORGET_INSTANCES = `
 
 /** Statements, and milliseconds from one run to the next. */
 const CHORES: readonly (readonly [text: string, interval: number])[] = [
-  [FORGET_IMPORT, 10_000],
   [FORGET_THROTTLE, 5_000],
   [BOUND_THROTTLE, 10_000],
   [FORGET_STRANGERS, 60_000],
@@ -52,14 +51,22 @@ const CHORES: readonly (readonly [text: string, interval: number])[] = [
 
 export class Housekeeping {
   private timers: NodeJS.Timeout[] = [];
+  private readonly leftImports: LeftImports;
 
   constructor(
     private readonly database: Database,
     private readonly onError: (error: unknown) => void,
-  ) {}
+  ) {
+    this.leftImports = new LeftImports(database);
+  }
 
   start(): void {
-    this.timers = CHORES.map(([text, interval]) => setInterval(() => void this.run(text), interval).unref());
+    const every = (interval: number, act: () => Promise<unknown>) =>
+      setInterval(() => void this.run(act), interval).unref();
+    this.timers = [
+      ...CHORES.map(([text, interval]) => every(interval, () => this.database.query({ text }))),
+      every(LEFT_IMPORTS_INTERVAL, () => this.leftImports.look(steady())),
+    ];
   }
 
   stop(): void {
@@ -68,10 +75,10 @@ export class Housekeeping {
 
   /** Does all of it now. Never throws. */
   async runAll(): Promise<void> {
-    for (const [text] of CHORES) await this.run(text);
+    for (const [text] of CHORES) await this.run(() => this.database.query({ text }));
   }
 
-  private async run(text: string): Promise<void> {
-    if (this.database.available) await this.database.query({ text }).catch(this.onError);
+  private async run(act: () => Promise<unknown>): Promise<void> {
+    if (this.database.available) await act().catch(this.onError);
   }
 }

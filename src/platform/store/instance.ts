@@ -9,6 +9,10 @@ const BEAT = `
   UPDATE m2m.instance AS i SET seen_at = now(), key_ids = $2
   FROM (SELECT seen_at FROM m2m.instance WHERE id = $1) AS last WHERE i.id = $1
   RETURNING last.seen_at < now() - interval '${COUNTS_AS_GONE - 10} seconds'`;
+/** In a database that was restored, a process that lives on may have written its row under an id still to come. */
+const ENTER = `
+  INSERT INTO m2m.instance (gateway, listen, key_ids, renews) VALUES ($1, $2, $3, true)
+  ON CONFLICT DO NOTHING RETURNING id`;
 /** For a process that stood still for so long that its row was deleted. */
 const RENEW = `
   INSERT INTO m2m.instance (id, gateway, listen, key_ids, renews) OVERRIDING SYSTEM VALUE
@@ -34,11 +38,10 @@ export class Instance {
   async start(listen: string): Promise<void> {
     const { database, gateway, keyIds } = this.options;
     this.listen = listen;
-    const { rows } = await database.query({
-      text: 'INSERT INTO m2m.instance (gateway, listen, key_ids, renews) VALUES ($1, $2, $3, true) RETURNING id',
-      values: [gateway, listen, keyIds()],
-    });
-    this.id = Number(rows[0]?.[0]);
+    while (this.id === 0) {
+      const { rows } = await database.query({ text: ENTER, values: [gateway, listen, keyIds()] });
+      this.id = Number(rows[0]?.[0] ?? 0);
+    }
     this.timer = setInterval(() => void this.beat(), BEAT_INTERVAL).unref();
   }
 

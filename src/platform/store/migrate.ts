@@ -35,6 +35,19 @@ async function isMigrated(client: Client): Promise<boolean> {
   return rowCount === 1;
 }
 
+/** Texts of the schema are UTF-8. SQL_ASCII stores what it is given. */
+async function checkEncoding(client: Client): Promise<void> {
+  const { rows } = await client.query<{ encoding: string; name: string }>(
+    `SELECT current_setting('server_encoding') AS encoding, current_database() AS name`,
+  );
+  const { encoding, name } = rows[0]!;
+  if (encoding === 'UTF8' || encoding === 'SQL_ASCII') return;
+  throw new MigrationError(
+    `database ${name} has the encoding ${encoding}, and UTF8 is needed: ` +
+      `CREATE DATABASE … TEMPLATE template0 ENCODING 'UTF8'`,
+  );
+}
+
 async function newestApplied(client: Client): Promise<Applied | undefined> {
   const { rows } = await client.query<Applied>(
     'SELECT version, works_from AS "worksFrom" FROM m2m.migration ORDER BY version DESC LIMIT 1',
@@ -60,6 +73,7 @@ async function apply(client: Client, { version, name, worksFrom, sql }: Migratio
 async function bringUpToDate(client: Client): Promise<MigrationReport> {
   await client.query('SELECT pg_advisory_lock($1)', [MIGRATION_LOCK]);
   const isNew = !(await isMigrated(client));
+  if (isNew) await checkEncoding(client);
   await ensureRoles(client, isNew);
   const newest = isNew ? undefined : await newestApplied(client);
   const from = newest?.version ?? 0;

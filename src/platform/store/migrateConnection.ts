@@ -1,4 +1,5 @@
 import { Client } from 'pg';
+import { asPsqlReads } from './address';
 import { MigrationError, reasonOf } from './migrateErrors';
 
 const OLDEST_SERVER = 140000;
@@ -18,11 +19,17 @@ const SESSION_SETTINGS = `
 function newClient(databaseUrl: string): Client {
   try {
     return new Client({
-      connectionString: databaseUrl,
+      connectionString: asPsqlReads(databaseUrl),
       connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
       application_name: 'm2m migrate',
     });
-  } catch {
+  } catch (error) {
+    const reason = reasonOf(error);
+    // A certificate's file that cannot be read, or one that sslmode=verify-ca lacks.
+    if ((error as NodeJS.ErrnoException).syscall !== undefined)
+      throw new MigrationError(`the database URL names a file that cannot be read: ${reason}`);
+    if (reason.includes('requires specifying a CA'))
+      throw new MigrationError('the database URL: sslmode=verify-ca needs sslrootcert, the CA certificate');
     // The cause may quote the URL, and that holds the password.
     throw new MigrationError(
       'the database URL is not one: it should look like postgres://user:password@host:5432/database',

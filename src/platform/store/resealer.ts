@@ -97,9 +97,12 @@ async function resealLot(
     const sealedAs = table.sealedAs[column] ?? (column as SealedColumn);
     const renewed = old.map((row) => renew(ring, sealedAs, row[1] as string, row[i + 2] as Buffer));
     const { rowCount } = await database.query({
-      text: `UPDATE m2m.${table.name} AS r SET ${column} = i.renewed
-        FROM unnest($1::bigint[], $2::bytea[], $3::bytea[]) AS i (key, old, renewed)
-        WHERE r.${table.key} = i.key AND r.${column} = i.old`,
+      text: `UPDATE m2m.${table.name} AS r SET ${column} = held.renewed
+        FROM (
+          SELECT i.* FROM unnest($1::bigint[], $2::bytea[], $3::bytea[]) AS i (key, old, renewed)
+          JOIN m2m.${table.name} AS r ON r.${table.key} = i.key AND r.${column} = i.old
+          FOR NO KEY UPDATE OF r SKIP LOCKED
+        ) AS held WHERE r.${table.key} = held.key`,
       values: [
         plainArray(old.map((row) => row[0] as string)),
         byteaArray(old.map((row) => row[i + 2] as Buffer)),

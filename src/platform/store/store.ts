@@ -88,7 +88,11 @@ export class GatewayStore {
 
   constructor(private readonly options: StoreOptions) {
     const { ring } = options.keys;
-    const events = { lost: (reason: string) => this.lost(reason), back: () => void this.back() };
+    const events = {
+      lost: (reason: string) => this.lost(reason),
+      back: () => void this.back(),
+      locked: (reason: string) => this.locked(reason),
+    };
     const database = new Database(options.url, options.poolSize, events, options.timeout);
     this.database = database;
     this.failures = new Failures({ database, ring, search: options.search, onError: this.onError });
@@ -284,6 +288,15 @@ export class GatewayStore {
     this.options.log.event('database-lost', {
       message: 'logins get BUSY until it is back',
       level: 'error',
+      error: reason,
+    });
+  }
+
+  private locked(reason: string): void {
+    this.options.log.event('database-locked', {
+      message: "what a statement needs is locked by somebody's open transaction",
+      level: 'warn',
+      outcome: 'failure',
       error: reason,
     });
   }

@@ -147,7 +147,7 @@ test('sent away: behind the frame that is handled; unless that is a reason to st
   handle = (n) =>
     n % 2 === 0 ? { bytes: Buffer.of(n) } : new Promise((resolve) => releases.push(() => resolve({})));
   client.write(frames(4));
-  await until(() => releases.length === 1);
+  await eventually('the first to wait', () => releases.length === 1);
   let stays = true;
   const leave = () =>
     connection.sendAway(
@@ -156,13 +156,13 @@ test('sent away: behind the frame that is handled; unless that is a reason to st
     );
   leave();
   releases[0]!();
-  await until(() => releases.length === 2);
+  await eventually('the second to wait', () => releases.length === 2);
   expect(connection.isOpen).toBe(true);
   stays = false;
   leave();
   releases[1]!();
-  await until(() => !connection.isOpen);
-  await until(() => Buffer.concat(received).length >= 4);
+  await eventually('the end', () => !connection.isOpen);
+  await eventually('the answers', () => Buffer.concat(received).length >= 4);
   expect(Buffer.concat(received)).toEqual(Buffer.concat([Buffer.of(2), Buffer.from('bye')]));
   expect(handled).toBe(3);
 });
@@ -171,11 +171,11 @@ test('who only keeps asking is not waited for beyond the login deadline', async 
   handle = () => new Promise((resolve) => setTimeout(() => resolve({ bytes: Buffer.of(1) }), 5));
   client.resume();
   client.write(frames(3));
-  await until(() => handled === 1);
+  await eventually('the first frame', () => handled === 1);
   time += 10_000;
   client.write(frames(3));
   // What came in time is answered; of the rest nothing is looked at, so that it waits for nothing.
-  await until(() => connection.overdue(time) === 'login-deadline');
+  await eventually('the deadline', () => connection.overdue(time) === 'login-deadline');
   client.write(frames(3));
   await new Promise((resolve) => setTimeout(resolve, 100));
   expect(connection.overdue(time)).toBe('login-deadline');

@@ -4,6 +4,7 @@ import { Database } from '../../../src/platform/store/database';
 import { Outbox } from '../../../src/platform/store/outbox';
 import { createDatabase } from '../../support/database';
 import { Operator } from '../../support/operator';
+import { NO_EVENTS } from '../store/sqlFixture';
 import { outboxOf, provisionPhone, type OutboxRow } from '../../support/texts';
 
 /** No statement is given up because the machine is slow. */
@@ -28,7 +29,7 @@ export async function openOutbox(): Promise<OutboxFixture> {
   const testDatabase = await createDatabase();
   const { url } = testDatabase;
   const ring = keyRing([{ id: '0a0b0c0d', key: randomBytes(32) }]);
-  const database = new Database(url, 4, { lost: () => undefined, back: () => undefined }, PATIENCE_MS);
+  const database = new Database(url, 4, NO_EVENTS, PATIENCE_MS);
   const operator = await Operator.connect(url);
   const unreadable: string[] = [];
   const onUnreadable = (serial: string) => void unreadable.push(serial);

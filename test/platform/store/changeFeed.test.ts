@@ -1,7 +1,7 @@
 import type { Client } from 'pg';
 import { ChangeFeed, type Change } from '../../../src/platform/store/changeFeed';
 import { Database } from '../../../src/platform/store/database';
-import { openFixture, type Fixture } from './sqlFixture';
+import { NO_EVENTS, openFixture, type Fixture } from './sqlFixture';
 import { eventually } from '../../support/eventually';
 
 /** No statement is given up because the machine is slow. */
@@ -16,7 +16,7 @@ const errors: unknown[] = [];
 
 beforeAll(async () => {
   fixture = await openFixture();
-  database = new Database(fixture.url, 2, { lost: () => undefined, back: () => undefined }, PATIENCE_MS);
+  database = new Database(fixture.url, 2, NO_EVENTS, PATIENCE_MS);
 });
 
 afterAll(async () => {

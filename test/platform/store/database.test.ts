@@ -32,7 +32,11 @@ afterAll(async () => {
 
 function open({ url = wire.through, timeout = PATIENCE_MS, size = 3 } = {}) {
   const story: string[] = [];
-  const events = { lost: (reason: string) => story.push(reason), back: () => story.push('back') };
+  const events = {
+    lost: (reason: string) => story.push(reason),
+    back: () => story.push('back'),
+    locked: (reason: string) => story.push(`locked: ${reason}`),
+  };
   const database = new Database(url, size, events, timeout);
   opened.push(database);
   const told = (what: RegExp) => eventually(String(what), () => story.some((event) => what.test(event)));
@@ -143,6 +147,59 @@ test('a disk that is full: the statement had no effect', async () => {
   const full = `DO $$ BEGIN RAISE EXCEPTION 'No space left on device' USING ERRCODE = 'disk_full'; END $$`;
   expect(await failure(database.query({ text: full }))).toMatchObject({ unsure: false });
   await told(/back/);
+});
+
+test("somebody's open transaction: who waits for it gives up, and nothing is lost", async () => {
+  const { database, story } = open({ timeout: 8_000 });
+  const other = await fixture.open();
+  await other.query('BEGIN');
+  await other.query('LOCK TABLE m2m.throttle');
+  const write = { text: 'DELETE FROM m2m.throttle' };
+  expect(await failure(database.query(write))).toMatchObject({ unsure: false });
+  expect(story).toEqual(['locked: canceling statement due to lock timeout']);
+  await other.query('ROLLBACK');
+  await database.query(write);
+  await other.query('BEGIN');
+  await other.query(`INSERT INTO m2m.throttle VALUES ('T', '192.0.2.1', 1, now(), now())`);
+  const same = `INSERT INTO m2m.throttle VALUES ('T', '192.0.2.1', 1, now(), now())`;
+  await failure(database.query({ text: same }));
+  expect(story[1]).toMatch(/^locked: .*, while inserting .* in relation "throttle/);
+  await other.query('ROLLBACK');
+  expect(database.available).toBe(true);
+});
+
+test('what server, database or user have set otherwise changes nothing', async () => {
+  const { rows } = await fixture.client.query<{ name: string }>('SELECT current_database() AS name');
+  const { name } = rows[0]!;
+  const odd = {
+    standard_conforming_strings: 'off',
+    DateStyle: "'German'",
+    extra_float_digits: '-10',
+    default_transaction_isolation: "'serializable'",
+    search_path: "'public', 'pg_catalog'",
+    idle_session_timeout: "'1s'",
+  };
+  for (const [setting, value] of Object.entries(odd))
+    await fixture.client.query(`ALTER DATABASE ${name} SET ${setting} = ${value}`);
+  try {
+    const { database } = open();
+    const text = String.raw`SELECT '\x00'::bytea, to_timestamp(1795326630.125), 1795326630125::float8`;
+    const answer = await database.query({ text });
+    expect(answer.rows).toEqual([[Buffer.from([0]), new Date(1795326630125), 1795326630125]]);
+    const kept = await Promise.all(
+      Object.keys(odd).map((setting) => database.query({ text: `SHOW ${setting}` })),
+    );
+    expect(kept.map(({ rows: [row] }) => row![0])).toEqual([
+      'on',
+      'ISO, DMY',
+      '1',
+      'read committed',
+      'pg_catalog',
+      '0',
+    ]);
+  } finally {
+    await fixture.client.query(`ALTER DATABASE ${name} RESET ALL`);
+  }
 });
 
 test('a wrong statement is thrown as it is, and is no loss', async () => {

@@ -1,5 +1,11 @@
 import { DatabaseError } from 'pg';
-import { isAway, isCrowded, isTransient, isUnsure } from '../../../src/platform/store/databaseErrors';
+import {
+  isAway,
+  isCrowded,
+  isLocked,
+  isTransient,
+  isUnsure,
+} from '../../../src/platform/store/databaseErrors';
 
 function fromServer(code: string, severity = 'ERROR'): DatabaseError {
   return Object.assign(new DatabaseError('of a server', 10, 'error'), { code, severity });
@@ -7,7 +13,11 @@ function fromServer(code: string, severity = 'ERROR'): DatabaseError {
 
 const fromNode = (code: string) => Object.assign(new Error(`connect ${code}`), { code });
 
-const kindOf = (error: unknown) => (isAway(error) ? 'away' : isTransient(error) ? 'transient' : 'bug');
+function kindOf(error: unknown): string {
+  const kinds = { away: isAway, transient: isTransient, locked: isLocked };
+  const held = Object.entries(kinds).filter(([, isOfKind]) => isOfKind(error));
+  return held.map(([kind]) => kind).join() || 'bug';
+}
 
 test.each([
   ['08000', 'away'], // connection exception
@@ -31,7 +41,7 @@ test.each([
   ['3D000', 'away'], // no such database
   ['40001', 'transient'],
   ['40P01', 'transient'],
-  ['55P03', 'transient'],
+  ['55P03', 'locked'], // lock timeout
   ['22P02', 'bug'],
   ['23505', 'bug'],
   ['42501', 'bug'],

@@ -3,7 +3,7 @@ import { keyRing } from '../../../src/crypto/sealing';
 import { Database } from '../../../src/platform/store/database';
 import { Failures, type Attempt, type Search } from '../../../src/platform/store/failures';
 import { Housekeeping } from '../../../src/platform/store/housekeeping';
-import { openFixture, provision, type Fixture } from './sqlFixture';
+import { NO_EVENTS, openFixture, provision, type Fixture } from './sqlFixture';
 
 /** No statement is given up because the machine is slow. */
 const PATIENCE_MS = 120_000;
@@ -15,7 +15,7 @@ const ring = keyRing([{ id: '01020304', key: randomBytes(32) }]);
 
 beforeAll(async () => {
   fixture = await openFixture();
-  database = new Database(fixture.url, 2, { lost: () => undefined, back: () => undefined }, PATIENCE_MS);
+  database = new Database(fixture.url, 2, NO_EVENTS, PATIENCE_MS);
 });
 
 afterAll(async () => {

@@ -2,7 +2,7 @@
 import { Database } from '../../../src/platform/store/database';
 import { Housekeeping } from '../../../src/platform/store/housekeeping';
 import { Instance } from '../../../src/platform/store/instance';
-import { logIn, openFixture, provision, type Fixture } from './sqlFixture';
+import { logIn, NO_EVENTS, openFixture, provision, type Fixture } from './sqlFixture';
 import { eventually } from '../../support/eventually';
 
 const PATIENCE_MS = 120_000;
@@ -14,7 +14,7 @@ const onError = (error: unknown) => errors.push(error);
 
 beforeAll(async () => {
   fixture = await openFixture();
-  database = new Database(fixture.url, 4, { lost: () => undefined, back: () => undefined }, PATIENCE_MS);
+  database = new Database(fixture.url, 4, NO_EVENTS, PATIENCE_MS);
 });
 
 afterAll(async () => {
@@ -106,4 +106,17 @@ test('a process whose row is gone writes it anew under its number, and looks for
   } finally {
     await instance.stop();
   }
+});
+
+test('an id that a process took before the database was restored is passed over', async () => {
+  const latest = await processRow('before', 'now()', true);
+  await fixture.client.query(
+    `INSERT INTO m2m.instance (id, gateway, listen) OVERRIDING SYSTEM VALUE VALUES ($1, 'took over', '')`,
+    [latest + 1],
+  );
+  const options = { database, gateway: 'new', keyIds: () => [], onLate: () => undefined, onError };
+  const instance = new Instance(options);
+  await instance.start('127.0.0.1:1');
+  expect(instance.id).toBe(latest + 2);
+  await instance.stop();
 });

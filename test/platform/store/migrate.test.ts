@@ -33,9 +33,9 @@ function urlOf(database: string, user?: string): string {
   return `postgresql://${who}@/${database}?host=${encodeURIComponent(host)}&port=${port}`;
 }
 
-async function emptyDatabase(): Promise<string> {
+async function emptyDatabase(options = ''): Promise<string> {
   const name = `m2m_migrate_${unique()}`;
-  await admin.query(`CREATE DATABASE ${name} TEMPLATE template0`);
+  await admin.query(`CREATE DATABASE ${name} TEMPLATE template0 ${options}`);
   cleanups.unshift(() => admin.query(`DROP DATABASE ${name} WITH (FORCE)`));
   return name;
 }
@@ -148,6 +148,15 @@ describe('a connection that cannot be had', () => {
     expect(error).toBeInstanceOf(MigrationError);
     expect(error.message).toMatch(message);
     expect(error.message).not.toMatch(/pa55word|\n/);
+  });
+
+  test('a database of another encoding is left as it is', async () => {
+    const name = await emptyDatabase(`ENCODING 'LATIN1' LOCALE_PROVIDER libc LOCALE 'C'`);
+    const error = await failure(migrate(urlOf(name)));
+    expect(error.message).toMatch(
+      new RegExp(`^database ${name} has the encoding LATIN1, and UTF8 is needed`),
+    );
+    expect(await query(urlOf(name), `SELECT FROM pg_namespace WHERE nspname = 'm2m'`)).toEqual([]);
   });
 
   test('an unknown database is named', async () => {

@@ -1,4 +1,5 @@
 import { Client } from 'pg';
+import type { DatabaseEvents } from '../../../src/platform/store/database';
 import { createDatabase } from '../../support/database';
 
 /** A value of an SQL argument: text, bytea or NULL. */
@@ -12,6 +13,13 @@ export interface Fixture {
   open(): Promise<Client>;
   close(): Promise<void>;
 }
+
+/** For a test that does not lose its database. */
+export const NO_EVENTS: DatabaseEvents = {
+  lost: () => undefined,
+  back: () => undefined,
+  locked: () => undefined,
+};
 
 export async function openFixture(): Promise<Fixture> {
   const database = await createDatabase();

@@ -137,6 +137,13 @@ describe('rights', () => {
         'throttle: DELETE, INSERT, SELECT, UPDATE',
       ].sort(),
     );
+    const { rows } = await client.query(
+      `SELECT relname || '.' || attname AS name, attacl::text[] AS rights FROM pg_attribute AS a
+       JOIN pg_class AS c ON c.oid = attrelid WHERE relnamespace = 'm2m'::regnamespace AND attacl IS NOT NULL`,
+    );
+    expect(rows).toEqual([
+      { name: 'terminal_import.loaded_at', rights: [expect.stringMatching(/^m2m_gateway=w\//)] },
+    ]);
   });
 
   test('anybody else: nothing', async () => {
@@ -193,7 +200,8 @@ describe('what psql shows of it', () => {
   test('every function explains itself and runs as its owner with a fixed search path', async () => {
     const { rows } = await client.query<{ proname: string }>(
       `SELECT proname FROM pg_proc WHERE pronamespace = 'm2m'::regnamespace AND NOT (prosecdef
-         AND proconfig[1] = 'search_path=m2m, pg_temp' AND (cardinality(proconfig) = 1 OR proconfig[2] = 'enable_nestloop=off') AND obj_description(oid, 'pg_proc') IS NOT NULL)`,
+         AND proconfig[1] = 'search_path=m2m, pg_temp'
+         AND proconfig <@ '{"search_path=m2m, pg_temp",enable_nestloop=off,standard_conforming_strings=on}' AND obj_description(oid, 'pg_proc') IS NOT NULL)`,
     );
     expect(rows).toEqual([]);
   });

@@ -4,7 +4,7 @@ import { delayAfter, type Verdict } from '../../../src/platform/flows/throttle';
 import { Database } from '../../../src/platform/store/database';
 import { Housekeeping } from '../../../src/platform/store/housekeeping';
 import { Throttles } from '../../../src/platform/store/throttles';
-import { call, openFixture, refusal, type Fixture } from './sqlFixture';
+import { call, NO_EVENTS, openFixture, refusal, type Fixture } from './sqlFixture';
 
 /** No statement is given up because the machine is slow. */
 const PATIENCE_MS = 120_000;
@@ -16,7 +16,7 @@ const onError = (error: unknown) => errors.push(error);
 
 beforeAll(async () => {
   fixture = await openFixture();
-  database = new Database(fixture.url, 4, { lost: () => undefined, back: () => undefined }, PATIENCE_MS);
+  database = new Database(fixture.url, 4, NO_EVENTS, PATIENCE_MS);
 });
 
 afterAll(async () => {
