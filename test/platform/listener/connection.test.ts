@@ -171,7 +171,7 @@ test('who only keeps asking is not waited for beyond the login deadline', async 
   handle = () => new Promise((resolve) => setTimeout(() => resolve({ bytes: Buffer.of(1) }), 5));
   client.resume();
   client.write(frames(3));
-  await eventually('the first frame', () => handled === 1);
+  await eventually('the first frame', () => handled >= 1);
   time += 10_000;
   client.write(frames(3));
   // What came in time is answered; of the rest nothing is looked at, so that it waits for nothing.
