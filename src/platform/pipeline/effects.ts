@@ -46,8 +46,9 @@ export class Effects {
   /** Feed rows: forgets cached records, and looks at those whose sessions are here. */
   onChanges(changes: readonly Change[]): void {
     const { cache, registry, now } = this.options;
-    for (const { serial, terminalId } of changes) {
-      if (serial !== '') cache.delete(serial);
+    for (const { serial, terminalId, targeted } of changes) {
+      // A login elsewhere has left the record as it was, or raised its revision, at which a commit here notices.
+      if (serial !== '' && !targeted) cache.delete(serial);
       this.named.set(terminalId, now());
     }
     const live = new Set(

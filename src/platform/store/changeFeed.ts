@@ -67,6 +67,7 @@ export class ChangeFeed {
   private timer: NodeJS.Timeout | undefined;
   private looking: Promise<void> | undefined;
   private lookAgain = false;
+  private nudging: NodeJS.Timeout | undefined;
   private stopped = false;
 
   constructor(private readonly options: ChangeFeedOptions) {
@@ -107,15 +108,21 @@ export class ChangeFeed {
     });
   }
 
-  /** Tells other gateways that there is something for them. Outside of any login's transaction: NOTIFY's commit
-   * lock is one for the whole database. */
-  async nudge(): Promise<void> {
-    await this.options.database.query({ text: `SELECT pg_notify('${CHANNEL}', '')` });
+  /** Tells other gateways that there is something for them; where a fleet comes back to other processes than it was
+   * connected to, thousands of logins share a NOTIFY. Outside of their transactions: its commit lock is one for the
+   * whole database. */
+  nudge(): void {
+    this.nudging ??= setTimeout(() => {
+      this.nudging = undefined;
+      const { database, onError } = this.options;
+      database.query({ text: `SELECT pg_notify('${CHANNEL}', '')` }).catch(onError);
+    }, SETTLE);
   }
 
   async stop(): Promise<void> {
     this.stopped = true;
     clearInterval(this.timer);
+    clearTimeout(this.nudging);
     this.listener.stop();
     await this.looking;
   }

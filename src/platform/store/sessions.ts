@@ -113,14 +113,17 @@ const DETACH: Statement = {
   ) AS held WHERE s.terminal_id = held.terminal_id`,
 };
 
-const END = `
+const EXPIRE: Statement = {
+  name: 'session-expire',
+  text: `
   UPDATE m2m.session AS s SET
-    session_id = NULL, session_key = NULL, connected = false, ended_at = now(), end_reason = $3
+    session_id = NULL, session_key = NULL, connected = false, ended_at = now(), end_reason = 'expired'
   FROM (
     SELECT s.terminal_id FROM unnest($1::bigint[], $2::bytea[]) AS i (terminal_id, session_id)
     JOIN m2m.session AS s ON s.terminal_id = i.terminal_id AND s.session_id = i.session_id
     FOR NO KEY UPDATE OF s SKIP LOCKED
-  ) AS held WHERE s.terminal_id = held.terminal_id`;
+  ) AS held WHERE s.terminal_id = held.terminal_id`,
+};
 
 export interface SessionsOptions {
   readonly database: Database;
@@ -138,6 +141,7 @@ export class Sessions {
   private readonly logins: Batcher<LoginWrite, Committed>;
   private readonly changes: Batcher<SessionWrite, Committed>;
   private readonly detached: Batcher<Named, undefined>;
+  private readonly expired: Batcher<Named, undefined>;
 
   constructor(private readonly options: SessionsOptions) {
     const keyOf = (item: { terminalId: number }) => item.terminalId;
@@ -147,12 +151,15 @@ export class Sessions {
       ...shared,
       run: (items) => this.commitChanges(items),
     });
-    this.detached = new Batcher<Named, undefined>({
-      ...shared,
-      maxUnderWay: 1,
-      window: 50,
-      run: (items) => this.markDetached(items),
-    });
+    const atLeisure = (statement: Statement) =>
+      new Batcher<Named, undefined>({
+        ...shared,
+        maxUnderWay: 1,
+        window: 50,
+        run: (items) => this.mark(statement, items),
+      });
+    this.detached = atLeisure(DETACH);
+    this.expired = atLeisure(EXPIRE);
   }
 
   /** Logins and changes that wait for their batch to leave. */
@@ -162,7 +169,8 @@ export class Sessions {
 
   /** Resolves when what was submitted has been written, or cannot be. */
   async settled(): Promise<void> {
-    await Promise.all([this.logins.settled(), this.changes.settled(), this.detached.settled()]);
+    const { logins, changes, detached, expired } = this;
+    await Promise.all([logins, changes, detached, expired].map((batcher) => batcher.settled()));
   }
 
   /** Commits a login. Throws DatabaseAway. */
@@ -180,17 +188,9 @@ export class Sessions {
     await this.detached.submit(session);
   }
 
-  /** Ends a session whose time is up. */
+  /** Ends a session whose time is up: after a storm that is the whole fleet's, a day later. */
   async expire(session: Named): Promise<void> {
-    await this.options.database.query({
-      name: 'session-end',
-      text: END,
-      values: [
-        plainArray([session.terminalId]),
-        byteaArray([Buffer.from(session.sessionId, 'hex')]),
-        'expired',
-      ],
-    });
+    await this.expired.submit(session);
   }
 
   private commitLogins(items: readonly LoginWrite[]): Promise<Committed[]> {
@@ -219,9 +219,9 @@ export class Sessions {
     );
   }
 
-  private async markDetached(items: readonly Named[]): Promise<undefined[]> {
+  private async mark(statement: Statement, items: readonly Named[]): Promise<undefined[]> {
     await this.run({
-      ...DETACH,
+      ...statement,
       values: [
         plainArray(items.map((item) => item.terminalId)),
         byteaArray(items.map((item) => Buffer.from(item.sessionId, 'hex'))),

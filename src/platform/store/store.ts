@@ -122,7 +122,7 @@ export class GatewayStore {
         this.strangers.forget(changes.map(({ serial }) => serial));
         this.throttles.onChanges(changes);
         options.onChanges(changes);
-        this.seal();
+        if (changes.some(({ targeted }) => !targeted)) this.seal();
       },
       onError: this.onError,
     });
@@ -226,9 +226,9 @@ export class GatewayStore {
     return findSession(this.database, this.options.keys.ring(), name);
   }
 
-  /** Other gateways look at the change feed at once. */
+  /** Other gateways look at the change feed soon. */
   nudge(): void {
-    this.feed.nudge().catch(this.onError);
+    this.feed.nudge();
   }
 
   listening(listen: string): Promise<void> {

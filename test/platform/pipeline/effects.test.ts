@@ -52,13 +52,14 @@ function workshop() {
   const registry = new Registry();
   const ended = jest.fn();
   const clock = { now: 1_000 };
+  const cache = new RecordCache(10);
   const effects = new Effects({
     store: {
       byIds: () => new Promise((resolve) => asked.push(resolve)),
       expire: () => Promise.resolve(),
       detach: () => Promise.resolve(),
     },
-    cache: new RecordCache(10),
+    cache,
     registry,
     reporter: { sessionEnded: ended } as unknown as Reporter,
     configure: () => undefined,
@@ -80,7 +81,7 @@ function workshop() {
     jest.runOnlyPendingTimers();
     expect(asked).toHaveLength(1);
   };
-  return { effects, registry, ended, clock, asked, superseded, answer, secondLook };
+  return { effects, registry, ended, clock, cache, asked, superseded, answer, secondLook };
 }
 
 const OLD = '00000000000000aa';
@@ -200,4 +201,13 @@ test('a session whose login was under way when its terminal was named is judged 
   effects.began(loggedIn(OLD), 900);
   await answer(view(ELSEWHERE));
   expect(ended).toHaveBeenCalledTimes(1);
+});
+
+test('an operator’s change forgets the record; a login elsewhere does not, since its commit would notice', () => {
+  const { effects, cache, superseded } = workshop();
+  cache.set(record);
+  superseded();
+  expect(cache.get(record.serial)).toBe(record);
+  effects.onChanges([{ terminalId: 7, serial: record.serial, action: 'suspend', targeted: false }]);
+  expect(cache.get(record.serial)).toBeUndefined();
 });

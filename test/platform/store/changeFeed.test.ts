@@ -126,3 +126,17 @@ test('what changed before a new beginning is not told', async () => {
   await areTold(5);
   expect(serials()).toEqual(['old-1', 'old-1', 'old-2', 'new-1', 'slow-1']);
 });
+
+test('nudges that come together are one NOTIFY, and one that comes later is another', async () => {
+  const listening = await fixture.open();
+  let heard = 0;
+  listening.on('notification', () => heard++);
+  await listening.query('LISTEN m2m_change');
+  for (let n = 0; n < 1_000; n++) feed.nudge();
+  await eventually('the first', () => heard === 1);
+  feed.nudge();
+  await eventually('the second', () => heard === 2);
+  // Nothing is left over: what was told before this statement has been heard with its answer.
+  await listening.query('SELECT');
+  expect(heard).toBe(2);
+});
