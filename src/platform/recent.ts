@@ -1,17 +1,22 @@
 /**
- * A bounded map that forgets what was not set for longest, roughly: two halves take turns. A Map alone would have to
- * find its oldest key behind all those that were deleted before it, which makes a flood of new keys dear.
+ * A bounded map that forgets what was not set for longest, roughly, and what was not set for a lifetime: two halves
+ * take turns. A Map alone would have to find its oldest key behind all those that were deleted before it, which makes
+ * a flood of new keys dear.
  */
 export class Recent<V> {
   private younger = new Map<string, V>();
   private older = new Map<string, V>();
+  private turnedAt = -Infinity;
 
   /**
    * @param capacity entries kept at most
-   * @param onTurn told when some were forgotten to make room
+   * @param lifetime how long an entry is kept at least where there is room, in the unit of `now`; twice as long at
+   *   most where others are set all the time
+   * @param onTurn told when some were forgotten
    */
   constructor(
     private readonly capacity: number,
+    private readonly lifetime: number,
     private readonly onTurn: () => void = () => undefined,
   ) {}
 
@@ -24,9 +29,10 @@ export class Recent<V> {
   }
 
   /** It counts as new. */
-  set(key: string, value: V): void {
+  set(key: string, value: V, now: number): void {
     this.older.delete(key);
-    if (this.younger.size >= this.capacity / 2 && !this.younger.has(key)) this.turn();
+    const isFull = this.younger.size >= this.capacity / 2 && !this.younger.has(key);
+    if (isFull || now - this.turnedAt > this.lifetime) this.turn(now);
     this.younger.set(key, value);
   }
 
@@ -45,7 +51,8 @@ export class Recent<V> {
     yield* this.younger;
   }
 
-  private turn(): void {
+  private turn(now: number): void {
+    this.turnedAt = now;
     this.older = this.younger;
     this.younger = new Map();
     this.onTurn();

@@ -25,9 +25,15 @@ export class FailureCounts {
   private readonly repeated = new Set<string>();
   private readonly single = new Set<string>();
 
-  /** @param capacity counts kept; those that were not touched for longest give way */
-  constructor(capacity: number) {
-    this.counts = new Recent(capacity, () => this.forgetGone());
+  /**
+   * @param capacity counts kept; those that were not touched for longest give way
+   * @param lifetime milliseconds for which a count stands
+   */
+  constructor(
+    capacity: number,
+    private readonly lifetime: number,
+  ) {
+    this.counts = new Recent(capacity, lifetime, () => this.forgetGone());
   }
 
   get size(): number {
@@ -45,10 +51,10 @@ export class FailureCounts {
   }
 
   /** The count of the key, made where there is none that still stands. */
-  touch(key: string, { serial, source }: Counted, now: number, expiresIn: number): Count {
+  touch(key: string, { serial, source }: Counted, now: number, expiresIn = this.lifetime): Count {
     const fresh = { failures: 0, unwritten: 0, closedUntil: 0, expiresAt: now + expiresIn };
     const count = this.get(key, now) ?? { of: { serial, source }, ...fresh };
-    this.counts.set(key, count);
+    this.counts.set(key, count, now);
     return count;
   }
 

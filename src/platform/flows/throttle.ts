@@ -46,8 +46,8 @@ export interface Untold {
 export type Verdict = 'failed' | 'passed' | 'neither';
 
 export class Throttle {
-  private readonly pairs = new FailureCounts(CAPACITY);
-  private readonly sources = new FailureCounts(CAPACITY);
+  private readonly pairs = new FailureCounts(CAPACITY, FORGET_AFTER);
+  private readonly sources = new FailureCounts(CAPACITY, SOURCE_FORGET_AFTER);
   /** Frames under judgement. */
   private readonly underWay = new Map<string, number>();
   /** Whose count ended by a login, which the others do not know of yet; and which are just being told of it. */
@@ -158,12 +158,7 @@ export class Throttle {
   }
 
   private failed(of: Counted, now: number): void {
-    const count = this.countsOf(of).touch(
-      keyOf(of),
-      of,
-      now,
-      isSource(of) ? SOURCE_FORGET_AFTER : FORGET_AFTER,
-    );
+    const count = this.countsOf(of).touch(keyOf(of), of, now);
     count.failures++;
     count.unwritten++;
     const delay = delayAfter(of, count.failures);

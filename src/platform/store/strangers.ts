@@ -9,7 +9,7 @@ const REMEMBERED = 30_000;
 const CAPACITY = 100_000;
 
 export class Strangers {
-  private readonly until = new Recent<number>(CAPACITY);
+  private readonly until = new Recent<number>(CAPACITY, REMEMBERED);
   private changes = 0;
 
   get size(): number {
@@ -29,7 +29,7 @@ export class Strangers {
   /** Nobody has that serial, unless something has changed since the mark. */
   add(serial: string, mark: number, now: number): void {
     if (mark !== this.changes) return;
-    this.until.set(serial, now + REMEMBERED);
+    this.until.set(serial, now + REMEMBERED, now);
   }
 
   /** Something was told of these. */

@@ -4,10 +4,10 @@ import { FailureCounts } from '../../../src/platform/flows/failureCounts';
 const NOW = 1_800_000_000_000;
 
 function counting(capacity = 100) {
-  const counts = new FailureCounts(capacity);
+  const counts = new FailureCounts(capacity, 1000);
   const fail = (serial: string, times = 1, now = NOW) => {
     for (let i = 0; i < times; i++) {
-      const count = counts.touch(serial, { serial, source: 'a' }, now, 1000);
+      const count = counts.touch(serial, { serial, source: 'a' }, now);
       count.failures++;
       count.unwritten++;
       counts.changed(serial, count);
