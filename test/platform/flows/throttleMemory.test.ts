@@ -43,3 +43,16 @@ test('a million serials and a million addresses take no more memory than some', 
   expect(throttle.size).toBeLessThanOrEqual(200_000);
   expect(throttle.take(Infinity).noted.length).toBeLessThanOrEqual(200_000);
 }, 1_800_000);
+
+test('hours of failures now and then: what has expired is not held until there is no room', () => {
+  const throttle = new Throttle();
+  let most = 0;
+  for (let i = 0; i < 3 * 36_000; i++) {
+    const now = NOW + i * 100;
+    throttle.enter(`T${i}`, `a${i}`, now);
+    throttle.leave(`T${i}`, `a${i}`, 'failed', now);
+    most = Math.max(most, throttle.size);
+  }
+  // Pairs of twice ten minutes, addresses of twice one, ten a second.
+  expect(most).toBeLessThanOrEqual(10 * (1_200 + 120) + 10);
+});
