@@ -1,7 +1,7 @@
 /** A TypeScript module of the tests in a process of its own: it is given orders, and answers each. */
 import { fork, type ChildProcess } from 'node:child_process';
 import { join } from 'node:path';
-import { constants, setPriority } from 'node:os';
+import { setPriority } from 'node:os';
 
 const TYPESCRIPT = join(__dirname, '..', '..', 'scripts', 'fuzz', 'typescript.js');
 
@@ -30,11 +30,11 @@ export class Crew<Given extends Orders> {
 
   /**
    * @param module absolute; it calls `serve`
-   * @param polite whether everybody else has the processor first
+   * @param priority os.constants.priority; whoever is not root may only yield
    */
-  static start<Given extends Orders>(module: string, polite = false): Crew<Given> {
+  static start<Given extends Orders>(module: string, priority = 0): Crew<Given> {
     const child = fork(module, { execArgv: ['--require', TYPESCRIPT], serialization: 'advanced' });
-    if (polite) setPriority(child.pid!, constants.priority.PRIORITY_LOW);
+    prioritise(child, priority);
     return new Crew<Given>(child);
   }
 
@@ -61,6 +61,15 @@ export class Crew<Given extends Orders> {
     const gone = new Promise((resolve) => this.child.once('close', resolve));
     this.child.kill('SIGKILL');
     await gone;
+  }
+}
+
+/** Who may not raise it leaves it as it is. */
+export function prioritise({ pid }: ChildProcess, priority: number): void {
+  try {
+    setPriority(pid!, priority);
+  } catch (error) {
+    if (priority >= 0) throw error;
   }
 }
 
