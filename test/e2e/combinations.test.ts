@@ -1,9 +1,9 @@
 /** What each page allows by itself, together: changes during two-way logins, suites and dialects mixed, frames in one segment. */
 import { randomBytes } from 'node:crypto';
-import { createDatabase, type TestDatabase } from '../support/database';
-import { startGateway, testHome, type GatewayProcess, type TestHome } from '../support/gateway';
+import { Deployment } from '../support/deployment';
+import type { GatewayProcess } from '../support/gateway';
 import { mintPacket, packetKeyOf, proof, readChallenge, thirdCode } from '../support/mutualOracle';
-import { Operator } from '../support/operator';
+import type { Operator } from '../support/operator';
 import {
   authChallenge,
   COMMAND,
@@ -35,24 +35,17 @@ const ALL = UPLINK | DOWNLINK | BASE_KEY;
 const { MD5, HMAC } = SUITE;
 const HARDWARE = Buffer.from('chip-0001');
 
-let database: TestDatabase;
-let home: TestHome;
+let deployment: Deployment;
 let gateway: GatewayProcess;
 let operator: Operator;
 
 beforeAll(async () => {
-  database = await createDatabase();
-  home = testHome();
-  gateway = await startGateway({ databaseUrl: database.url, home });
-  operator = await Operator.connect(database.url);
+  deployment = await Deployment.open();
+  ({ operator } = deployment);
+  gateway = await deployment.start();
 });
 
-afterAll(async () => {
-  await operator?.close();
-  await gateway?.stop();
-  await database?.drop();
-  home?.remove();
-});
+afterAll(() => deployment?.close());
 
 const open: RawTerminal[] = [];
 afterEach(() => {
@@ -103,7 +96,7 @@ function withValues(terminal: Terminal, answer: Parsed): Terminal {
 async function challenged(socket: RawTerminal, terminal: Terminal, nonce = randomBytes(16)) {
   const answer = await socket.ask(authChallenge(nonce)(terminal, { sequence: next() }));
   const { serverNonce, shown, genuine } = readChallenge(terminal, nonce, answer);
-  const { id, key } = packetKeyOf(home.keyFile);
+  const { id, key } = packetKeyOf(deployment.home.keyFile);
   const { serial, imei, baseKey } = terminal;
   const packet = mintPacket(key, id, { serial, imei, hardwareId: HARDWARE, issuedAt: now() });
   const parts = { hardwareId: HARDWARE, packet, serverNonce, third: thirdCode(baseKey, shown) };

@@ -167,8 +167,10 @@ export class Database {
   }
 
   private locked(error: unknown): DatabaseAway {
-    const { where } = error as { where?: string };
-    const reason = describe(error) + (where === undefined ? '' : `, ${where}`);
+    const { where = '' } = error as { where?: string };
+    // No more of it: a server may be set to show a statement's parameters there.
+    const relation = /^while .* in relation "[^"]*"/m.exec(where);
+    const reason = relation === null ? describe(error) : `${describe(error)}, ${relation[0]}`;
     this.events.locked(reason);
     return new DatabaseAway(reason, false);
   }

@@ -168,6 +168,26 @@ test("somebody's open transaction: who waits for it gives up, and nothing is los
   expect(database.available).toBe(true);
 });
 
+test('a server that shows the parameters of what failed: they are not told', async () => {
+  const { rows } = await fixture.client.query<{ name: string }>('SELECT current_database() AS name');
+  const { name } = rows[0]!;
+  await fixture.client.query(`ALTER DATABASE ${name} SET log_parameter_max_length_on_error = -1`);
+  const other = await fixture.open();
+  try {
+    const { database, story } = open({ timeout: 8_000 });
+    await other.query('BEGIN');
+    await other.query(`INSERT INTO m2m.throttle VALUES ('T-shown', '192.0.2.1', 1, now(), now())`);
+    const text = `INSERT INTO m2m.throttle VALUES ($1, '192.0.2.1', 1, now(), now())`;
+    await failure(database.query({ text, values: ['T-shown'] }));
+    expect(story).toEqual([
+      expect.stringMatching(/^locked: .*, while inserting .* in relation "throttle_pkey"$/),
+    ]);
+  } finally {
+    await other.query('ROLLBACK');
+    await fixture.client.query(`ALTER DATABASE ${name} RESET log_parameter_max_length_on_error`);
+  }
+});
+
 test('what server, database or user have set otherwise changes nothing', async () => {
   const { rows } = await fixture.client.query<{ name: string }>('SELECT current_database() AS name');
   const { name } = rows[0]!;
