@@ -67,13 +67,13 @@ export interface Attempt {
   readonly suspect?: { readonly message: Decoded; readonly record: TerminalRecord } | undefined;
 }
 
-/** What a wrong digest was nearly (flows/nearMiss.ts). */
+/** What a wrong digest was nearly (flows/nearMiss.ts); yields where it may be interrupted. */
 export type Search = (suspect: {
   message: Decoded;
   record: TerminalRecord;
   replacedPassword: Buffer | undefined;
   now: number;
-}) => string | undefined;
+}) => Generator<undefined, string | undefined>;
 
 export interface FailuresOptions {
   readonly database: Database;
@@ -152,7 +152,7 @@ export class Failures {
     return true;
   }
 
-  /** What the searched ones were nearly. The event loop gets its turn between two searches. */
+  /** What the searched ones were nearly. */
   private async findings(noted: readonly Noted[]): Promise<Map<Noted, string>> {
     const suspects = noted.filter(({ attempt }) => attempt.suspect !== undefined);
     const found = new Map<Noted, string>();
@@ -161,9 +161,9 @@ export class Failures {
     for (const one of suspects) {
       const { serial, at, suspect } = one.attempt;
       if (suspect === undefined) continue;
-      const finding = this.options.search({ ...suspect, replacedPassword: replaced.get(serial), now: at });
+      const search = this.options.search({ ...suspect, replacedPassword: replaced.get(serial), now: at });
+      const finding = await inTurns(search);
       if (finding !== undefined) found.set(one, finding);
-      await new Promise((resolve) => setImmediate(resolve));
     }
     return found;
   }
@@ -181,6 +181,15 @@ export class Failures {
         return opened === undefined ? [] : [[serial as string, opened] as const];
       }),
     );
+  }
+}
+
+/** The event loop gets its turn wherever the work may be interrupted, and after it. */
+async function inTurns<T>(work: Generator<undefined, T>): Promise<T> {
+  for (;;) {
+    const { done, value } = work.next();
+    await new Promise((resolve) => setImmediate(resolve));
+    if (done) return value;
   }
 }
 

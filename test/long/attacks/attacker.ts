@@ -1,9 +1,9 @@
-/** Carries out a row of the table, in a process of its own. */
+/** Carries out a row of the table, or what goes on every day, in a process of its own. */
 import { atRate, serve } from '../../support/crew';
 import type { Terminal } from '../../support/oracle';
 import { Field } from './field';
 import type { Where } from './heartbeats';
-import { ATTACKS } from './table';
+import { ATTACKS, EVERYDAY } from './table';
 
 let where: Where | undefined;
 let victims: readonly Terminal[] = [];
@@ -17,7 +17,7 @@ const orders = {
   async attack({ name, perSecond, ms }: { name: string; perSecond: number; ms: number }): Promise<number> {
     const field = new Field(where!, victims);
     try {
-      const { begin } = ATTACKS.find((attack) => attack.name === name)!;
+      const { begin } = [EVERYDAY, ...ATTACKS].find((attack) => attack.name === name)!;
       return await atRate(perSecond, ms, begin(field));
     } finally {
       field.clear();

@@ -27,17 +27,18 @@ const row = (name: string, does: string, perSecond: number, begin: Attack['begin
   begin,
 });
 
-export const ATTACKS: readonly Attack[] = [
-  row(
-    'none: honest logins',
-    'a login on a connection of its own, which is closed afterwards',
-    200,
-    (field) => () => {
-      const socket = field.dial(anyAddress());
-      socket.once('data', () => socket.resetAndDestroy()).write(login(field.victim()));
-    },
-  ),
+/** What a gateway does all day, attack or not. */
+export const EVERYDAY = row(
+  'honest logins',
+  'a login on a connection of its own, which is closed afterwards',
+  200,
+  (field) => () => {
+    const socket = field.dial(anyAddress());
+    socket.once('data', () => socket.resetAndDestroy()).write(login(field.victim()));
+  },
+);
 
+export const ATTACKS: readonly Attack[] = [
   row('slow senders', 'a byte on one of 600 connections, each of which gets one a second', 600, (field) => {
     const next = field.crowd(600, ofTen);
     return () => next().write(longFrame().subarray(0, 1));

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { NEAR_MISSES, nearMiss } from '../../../src/platform/flows/nearMiss';
+import { NEAR_MISSES, nearMiss as search, type Suspect } from '../../../src/platform/flows/nearMiss';
 import { NO_CHANGES, type TerminalRecord } from '../../../src/platform/model';
 import { decode, type Message } from '../../../src/protocol/decode';
 import { isFault } from '../../../src/protocol/faults';
@@ -203,6 +203,16 @@ const WMMP_FRAMES: Record<string, (terminal: Terminal) => Buffer> = {
   },
 };
 
+function inSlices(suspect: Suspect): { found: string | undefined; slices: number } {
+  const steps = search(suspect);
+  for (let slices = 1; ; slices++) {
+    const { done, value } = steps.next();
+    if (done) return { found: value, slices };
+  }
+}
+
+const nearMiss = (suspect: Suspect): string | undefined => inSlices(suspect).found;
+
 test('every near miss is tried here', () => {
   expect(new Set([...Object.keys(FRAMES), ...Object.keys(WMMP_FRAMES)])).toEqual(new Set(NEAR_MISSES));
 });
@@ -346,4 +356,17 @@ test.each<[string, Signing['imei'], Signing['imsi']]>([
   const terminal = { ...newTerminal(), imei: '868123000000019', imsi: '460020' };
   const frame = mistaken(terminal, SUITE.MD5, { sign: { imei, imsi } });
   expect(nearMiss(suspectOf(frame, terminal))).toBe('imei-with-nul');
+});
+
+test('a search may be interrupted after every 32 digests', () => {
+  const terminal = newTerminal();
+  const wrong = { at: NOW, password: randomBytes(16) };
+  const [told, leftOut] = [false, true].map((implicit) =>
+    inSlices(suspectOf(login(terminal, { ...wrong, implicit }), terminal)),
+  );
+  // Ten times as many where the time may be the mistake.
+  expect([told, leftOut]).toEqual([
+    { found: undefined, slices: 2 },
+    { found: undefined, slices: 17 },
+  ]);
 });

@@ -24,8 +24,14 @@ afterAll(async () => {
   expect(errors).toEqual([]);
 });
 
-const made = (search: Search = () => undefined) =>
-  new Failures({ database, ring: () => ring, search, onError: (error) => errors.push(error) });
+/** @param slices in which a search is made */
+const made = (find: () => string | undefined = () => undefined, slices = 1) => {
+  const search: Search = function* () {
+    for (let n = 1; n < slices; n++) yield;
+    return find();
+  };
+  return new Failures({ database, ring: () => ring, search, onError: (error) => errors.push(error) });
+};
 
 const attempt = (serial: string, extra: Partial<Attempt> = {}): Attempt => ({
   serial,
@@ -151,6 +157,20 @@ test('a near miss is searched for some suspects only, and noted with its attempt
   expect(await recent('N-01')).toEqual([
     expect.not.objectContaining({ finding: expect.anything() as unknown }),
   ]);
+});
+
+test('between the slices of a search everybody else has a turn', async () => {
+  let [turns, isOver] = [0, false];
+  const failures = made(() => undefined, 500);
+  failures.note(attempt('T', { suspect: {} as NonNullable<Attempt['suspect']> }));
+  const count = (): void => {
+    turns++;
+    if (!isOver) setImmediate(count);
+  };
+  count();
+  await failures.write();
+  isOver = true;
+  expect(turns).toBeGreaterThanOrEqual(500);
 });
 
 test('a replaced password that does not open costs nobody his note', async () => {
