@@ -1,7 +1,7 @@
 /** One frame as `m2m inspect` shows it, and what a run of them comes to. */
 import { decode } from '../protocol/decode';
 import { faultText, isFault } from '../protocol/faults';
-import { isWmmp, readHeader, type Header } from '../protocol/header';
+import { isWmmp, readHeader, type ReadHeader } from '../protocol/header';
 import { decodeWmmp } from '../protocol/wmmp/decode';
 import { describe, type Description } from '../terminal/describe';
 import { frameTable, timeText, type DescribedFrame, type Direction } from '../terminal/frameTable';
@@ -42,13 +42,13 @@ export function inspectFrame(
 
 type Checked = Pick<Inspected, 'digest' | 'loggedInAt'>;
 
-function checkVersion4(header: Header, bytes: Buffer, direction: Direction, known: Known): Checked {
+function checkVersion4(header: ReadHeader, bytes: Buffer, direction: Direction, known: Known): Checked {
   const message = decode(header, bytes);
   return { digest: isFault(message) ? undefined : verify(message, direction, known), loggedInAt: undefined };
 }
 
 function checkWmmp(
-  header: Header,
+  header: ReadHeader,
   bytes: Buffer,
   direction: Direction,
   known: Known,

@@ -5,7 +5,7 @@
 import { commandName, commandRow, REFUSAL_RESPONSE, UNSIGNED_RESPONSE } from './commands';
 import type { BodyShape, CommandName } from './commands';
 import { fault, isFault, type Fault } from './faults';
-import { HEADER_SIZE, RESPONSE_BIT, type Header } from './header';
+import { HEADER_SIZE, RESPONSE_BIT, type Header, type ReadHeader } from './header';
 import { resultName, RESULTS } from './results';
 import { isSignedSuite, MD5, SUITES, UNSIGNED } from './suites';
 import { fieldOf, isSkippable, rowOf, TAGS, wireName, type FieldName, type Fields } from './tags';
@@ -13,7 +13,7 @@ import { hexTag, walkTlvs, type Tlv } from './tlv';
 
 /** A frame of either dialect, read. */
 export interface Decoded<Command extends string = string> {
-  readonly header: Header;
+  readonly header: ReadHeader;
   readonly command: Command;
   readonly isResponse: boolean;
   readonly fields: Readonly<Fields>;
@@ -29,7 +29,7 @@ export interface Decoded<Command extends string = string> {
 export type Message = Decoded<CommandName>;
 
 /** Decodes one whole frame of version 4.0 whose header has been judged. */
-export function decode(header: Header, bytes: Buffer): Message | Fault {
+export function decode(header: ReadHeader, bytes: Buffer): Message | Fault {
   const command = commandName(header.command);
   if (command === undefined) return fault('command-unknown', 2);
   const isResponse = (header.command & RESPONSE_BIT) !== 0;

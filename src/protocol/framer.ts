@@ -9,21 +9,21 @@
  * a large read buffer alive.
  */
 import { FAULTS, type Fault } from './faults';
-import { HEADER_SIZE, readHeader, type Header } from './header';
+import { HEADER_SIZE, readHeader, type ReadHeader } from './header';
 import { RESULTS } from './results';
 
 /** Judges a header before any byte behind it is waited for. */
-export type HeaderJudge = (header: Header) => Fault | undefined;
+export type HeaderJudge = (header: ReadHeader) => Fault | undefined;
 
 export type FramerEvent =
-  | { readonly kind: 'frame'; readonly header: Header; readonly bytes: Buffer }
-  | { readonly kind: 'refused'; readonly header: Header; readonly fault: Fault };
+  | { readonly kind: 'frame'; readonly header: ReadHeader; readonly bytes: Buffer }
+  | { readonly kind: 'refused'; readonly header: ReadHeader; readonly fault: Fault };
 
 const NOTHING = Buffer.alloc(0);
 
 export class Framer {
   private held = NOTHING;
-  private header: Header | undefined;
+  private header: ReadHeader | undefined;
   private skip = 0;
   private closed = false;
 
@@ -34,7 +34,7 @@ export class Framer {
     return this.held.length;
   }
 
-  /** Takes what came and returns what it completes. Frames may be views into `chunk`. */
+  /** Takes what came and returns what it completes. Frames and their headers may be views into `chunk`. */
   push(chunk: Buffer): FramerEvent[] {
     const events: FramerEvent[] = [];
     let bytes = this.held.length > 0 ? Buffer.concat([this.held, chunk]) : chunk;
@@ -45,8 +45,14 @@ export class Framer {
       if (this.header === undefined) this.takeHeader(bytes, events);
       else bytes = this.takeFrame(this.header, bytes, events);
     }
-    this.held = this.closed || bytes.length === 0 ? NOTHING : Buffer.from(bytes);
+    this.hold(this.closed ? NOTHING : bytes);
     return events;
+  }
+
+  /** A copy, with its header read from it, so that they keep no read buffer. */
+  private hold(bytes: Buffer): void {
+    this.held = bytes.length === 0 ? NOTHING : Buffer.from(bytes);
+    if (this.header !== undefined) this.header = readHeader(this.held);
   }
 
   private dropSkipped(bytes: Buffer): Buffer {
@@ -56,8 +62,7 @@ export class Framer {
   }
 
   private takeHeader(bytes: Buffer, events: FramerEvent[]): void {
-    // A copy, so that the header outlives the read buffer without keeping it.
-    const header = readHeader(Buffer.from(bytes.subarray(0, HEADER_SIZE)));
+    const header = readHeader(bytes);
     const fault = this.judge(header);
     if (fault === undefined) {
       this.header = header;
@@ -68,9 +73,10 @@ export class Framer {
     else this.skip = header.length;
   }
 
-  private takeFrame(header: Header, bytes: Buffer, events: FramerEvent[]): Buffer {
+  private takeFrame(header: ReadHeader, bytes: Buffer, events: FramerEvent[]): Buffer {
     this.header = undefined;
-    events.push({ kind: 'frame', header, bytes: bytes.subarray(0, header.length) });
-    return bytes.subarray(header.length);
+    const isAll = bytes.length === header.length;
+    events.push({ kind: 'frame', header, bytes: isAll ? bytes : bytes.subarray(0, header.length) });
+    return isAll ? NOTHING : bytes.subarray(header.length);
   }
 }

@@ -31,6 +31,12 @@ export interface Header {
   readonly serial: Buffer;
 }
 
+/** A header as it came. */
+export interface ReadHeader extends Header {
+  /** The serial as text, read once for all who ask; undefined where it is none. */
+  readonly serialText: string | undefined;
+}
+
 const layout = new Parser()
   .endianness('big')
   .uint16('length')
@@ -49,8 +55,10 @@ export function isWmmp(version: number): boolean {
  * Reads a header. The caller has made sure that 28 bytes are there: binary-parser returns short
  * buffers from short input instead of complaining.
  */
-export function readHeader(bytes: Buffer): Header {
-  return layout.parse(bytes) as Header;
+export function readHeader(bytes: Buffer): ReadHeader {
+  const header = layout.parse(bytes) as Header & { serialText?: string | undefined };
+  header.serialText = serialText(header.serial);
+  return header as ReadHeader;
 }
 
 /** Writes a header into the first 28 bytes of `target`. */

@@ -2,14 +2,14 @@
 import { commandName, commandRow, type CommandRow } from './commands';
 import { fault, type Fault } from './faults';
 import type { HeaderJudge } from './framer';
-import { HEADER_SIZE, RESPONSE_BIT, serialText, VERSION_4_0, WMMP_VERSIONS, type Header } from './header';
+import { HEADER_SIZE, RESPONSE_BIT, VERSION_4_0, WMMP_VERSIONS, type ReadHeader } from './header';
 import { isSignedSuite, UNSIGNED } from './suites';
 import { WMMP_COMMANDS, wmmpBody } from './wmmp/commands';
 
 /** Offsets of the header's fields, for faults. */
 const AT = { length: 0, command: 2, version: 8, suite: 10, result: 11, serial: 12 } as const;
 
-type Check = (header: Header) => Fault | undefined;
+type Check = (header: ReadHeader) => Fault | undefined;
 
 /** The judge of a dialect's headers once length and version are known to be good. */
 const DIALECTS: ReadonlyMap<number, Check> = new Map([
@@ -33,20 +33,20 @@ export function versionText(version: number): string {
   return `${version >> 8}.${version & 0xff}`;
 }
 
-function judgeVersion4(header: Header): Fault | undefined {
+function judgeVersion4(header: ReadHeader): Fault | undefined {
   const row = uplinkRow(header.command);
   if (row === undefined) return fault('command-unknown', AT.command);
   if (header.result !== 0) return fault('result-in-request', AT.result, String(header.result));
-  if (serialText(header.serial) === undefined) return fault('serial-invalid', AT.serial);
+  if (header.serialText === undefined) return fault('serial-invalid', AT.serial);
   return judgeSuite(header.suite, row);
 }
 
 /** Security byte and reserved byte are not judged: stacks differ in them (docs/wmmp.md, "Frame"). */
-function judgeWmmp(header: Header): Fault | undefined {
+function judgeWmmp(header: ReadHeader): Fault | undefined {
   if (wmmpBody(header.command, 'up') === undefined) return fault('command-unknown', AT.command);
   // Who registers has no serial yet.
   if (header.command === WMMP_COMMANDS.REGISTER.code) return undefined;
-  return serialText(header.serial) === undefined ? fault('serial-invalid', AT.serial) : undefined;
+  return header.serialText === undefined ? fault('serial-invalid', AT.serial) : undefined;
 }
 
 /** What a terminal may send: uplink requests, and responses to downlink requests that have one. */

@@ -10,7 +10,7 @@ import { unwrapKey } from '../crypto/keyWrap';
 import { commandRow } from '../protocol/commands';
 import { decode, type Message } from '../protocol/decode';
 import { faultText, isFault } from '../protocol/faults';
-import { RESPONSE_BIT, VERSION_4_0, type Header } from '../protocol/header';
+import { RESPONSE_BIT, VERSION_4_0, type ReadHeader } from '../protocol/header';
 import { resultName, RESULTS, type ResultName } from '../protocol/results';
 import { UNSIGNED } from '../protocol/suites';
 import type { Fields } from '../protocol/tags';
@@ -18,7 +18,7 @@ import type { Asked } from './requests';
 
 /** A frame as it came. */
 export interface Arrival {
-  readonly header: Header;
+  readonly header: ReadHeader;
   readonly bytes: Buffer;
   /** Milliseconds since the request left, by a clock that nobody sets. */
   readonly elapsed: number;
@@ -100,7 +100,7 @@ export function judgeAnswer(asked: Asked, arrival: Arrival): Answer {
     : judgeSigned(asked, arrival, result, message);
 }
 
-function echoes(asked: Asked, header: Header): boolean {
+function echoes(asked: Asked, header: ReadHeader): boolean {
   return (
     header.version === VERSION_4_0 &&
     header.command === (commandRow(asked.command).code | RESPONSE_BIT) &&

@@ -8,7 +8,7 @@
 import { connect, type Socket } from 'node:net';
 import { faultText } from '../protocol/faults';
 import { Framer, type FramerEvent, type HeaderJudge } from '../protocol/framer';
-import { RESPONSE_BIT, type Header } from '../protocol/header';
+import { RESPONSE_BIT, type ReadHeader } from '../protocol/header';
 import { refuse, type Arrival, type Refused } from './answers';
 
 /** No connection, a connection lost, or no answer in time. */
@@ -22,7 +22,7 @@ export class Silence extends ConnectionError {
 }
 
 export interface Frame {
-  readonly header: Header;
+  readonly header: ReadHeader;
   readonly bytes: Buffer;
 }
 

@@ -8,9 +8,8 @@ import {
   LARGEST_FRAME,
   readHeader,
   RESPONSE_BIT,
-  serialText,
   VERSION_4_0,
-  type Header,
+  type ReadHeader,
 } from '../protocol/header';
 import { headerJudge, versionText } from '../protocol/judge';
 import { downlinkJudge } from '../protocol/judgeDownlink';
@@ -33,11 +32,16 @@ export interface Description {
 interface Dialect {
   /** Who makes requests of this command; undefined where it is not known. */
   readonly asker: (command: number) => 'uplink' | 'downlink' | undefined;
-  readonly describe: (header: Header, bytes: Buffer, way: Direction, showSecrets: boolean) => DescribedFrame;
+  readonly describe: (
+    header: ReadHeader,
+    bytes: Buffer,
+    way: Direction,
+    showSecrets: boolean,
+  ) => DescribedFrame;
   /** Where the TLVs begin; undefined where that is not known. */
-  readonly tlvStart: (header: Header, way: Direction) => number | undefined;
+  readonly tlvStart: (header: ReadHeader, way: Direction) => number | undefined;
   /** @param bytes of a whole frame, whose header has been judged */
-  readonly judge: (header: Header, bytes: Buffer, way: Direction) => Fault | undefined;
+  readonly judge: (header: ReadHeader, bytes: Buffer, way: Direction) => Fault | undefined;
 }
 
 const VERSION_4: Dialect = {
@@ -79,7 +83,7 @@ export function describe(bytes: Buffer, showSecrets: boolean, direction?: Direct
 
 const JUDGES = { up: headerJudge(LARGEST_FRAME), down: downlinkJudge(LARGEST_FRAME) } as const;
 
-function findFault(dialect: Dialect, header: Header, bytes: Buffer, way: Direction): Fault | undefined {
+function findFault(dialect: Dialect, header: ReadHeader, bytes: Buffer, way: Direction): Fault | undefined {
   const judged = JUDGES[way](header);
   if (judged !== undefined) return judged;
   if (bytes.length >= header.length) return dialect.judge(header, bytes.subarray(0, header.length), way);
@@ -89,13 +93,13 @@ function findFault(dialect: Dialect, header: Header, bytes: Buffer, way: Directi
 }
 
 /** Requests that only the gateway makes, and answers to those that only terminals make, go down. */
-function guessDirection({ asker }: Dialect, { command }: Header): Direction {
+function guessDirection({ asker }: Dialect, { command }: ReadHeader): Direction {
   const terminalAsks = asker(command) !== 'downlink';
   return terminalAsks === ((command & RESPONSE_BIT) === 0) ? 'up' : 'down';
 }
 
 function describeVersion4(
-  header: Header,
+  header: ReadHeader,
   bytes: Buffer,
   direction: Direction,
   showSecrets: boolean,
@@ -111,7 +115,7 @@ function describeVersion4(
     version: versionText(header.version),
     suite: header.suite,
     result: (response ? resultName(header.result) : undefined) ?? header.result,
-    serial: serialText(header.serial) ?? header.serial.toString('hex'),
+    serial: header.serialText ?? header.serial.toString('hex'),
     tlvs: describeTlvs(readableTlvs(header, bytes, HEADER_SIZE), namedInVersion4, showSecrets),
   };
 }

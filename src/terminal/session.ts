@@ -5,7 +5,7 @@ import { commandRow, disconnectReasonName, type DisconnectReason } from '../prot
 import { decode, type Message } from '../protocol/decode';
 import { encodeSigned } from '../protocol/encode';
 import { faultText, isFault } from '../protocol/faults';
-import { RESPONSE_BIT, VERSION_4_0, type Header } from '../protocol/header';
+import { RESPONSE_BIT, VERSION_4_0, type ReadHeader } from '../protocol/header';
 import { UNSIGNED, type SignedSuite } from '../protocol/suites';
 import { cappedRetry, refuse, type Refused, type SignedAnswer } from './answers';
 import type { Asked } from './requests';
@@ -72,7 +72,7 @@ export type DownlinkRequest = Disconnect | Notice;
 /** Judges a request of the gateway. Where a session stands, only what is signed within it counts. */
 export function judgeDownlink(
   session: Session | undefined,
-  { header, bytes }: { readonly header: Header; readonly bytes: Buffer },
+  { header, bytes }: { readonly header: ReadHeader; readonly bytes: Buffer },
 ): DownlinkRequest | Refused {
   const message = decode(header, bytes);
   if (isFault(message)) return refuse('undecodable', faultText(message));

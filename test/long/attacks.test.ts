@@ -68,7 +68,7 @@ beforeAll(async () => {
   const { PRIORITY_HIGHEST, PRIORITY_HIGH, PRIORITY_LOW } = constants.priority;
   prioritise(gateway.child, PRIORITY_HIGH);
   callers = Crew.start<HeartbeatOrders>(join(__dirname, 'attacks', 'heartbeats.ts'), PRIORITY_HIGHEST);
-  honest = Crew.start<AttackerOrders>(join(__dirname, 'attacks', 'attacker.ts'), PRIORITY_HIGHEST);
+  honest = Crew.start<AttackerOrders>(join(__dirname, 'attacks', 'attacker.ts'), PRIORITY_LOW);
   attacker = Crew.start<AttackerOrders>(join(__dirname, 'attacks', 'attacker.ts'), PRIORITY_LOW);
   await callers.ask('logIn', { where, terminals: terminals.slice(0, SESSIONS) });
   await attacker.ask('meet', { where, victims: terminals.slice(SESSIONS, SESSIONS + VICTIMS) });

@@ -42,6 +42,12 @@ export interface Untold {
   readonly cleared: readonly Counted[];
 }
 
+/** A frame under judgement; it is handed back with what became of it. */
+export interface Judged {
+  readonly of: Counted;
+  readonly key: string;
+}
+
 /** What became of a frame: `neither` says nothing about who sent it. */
 export type Verdict = 'failed' | 'passed' | 'neither';
 
@@ -72,17 +78,18 @@ export class Throttle {
 
   private delayOf(key: string, source: string, now: number): number {
     const pair = this.pairs.get(key, now)?.closedUntil ?? 0;
-    const whole = this.sources.get(keyOf({ serial: '', source }), now)?.closedUntil ?? 0;
+    const whole = this.sources.get(source, now)?.closedUntil ?? 0;
     return Math.max(0, Math.max(pair, whole) - now);
   }
 
   /**
    * A frame is to be judged: guesses that come together must not all be made before the first of them is counted.
    *
-   * @returns 0: it is judged, and `leave` follows; otherwise milliseconds until it may come back
+   * @returns it is judged, and `leave` follows; or milliseconds until it may come back
    */
-  enter(serial: string, source: string, now: number): number {
-    const key = keyOf({ serial, source });
+  enter(serial: string, source: string, now: number): Judged | number {
+    const of = { serial, source };
+    const key = keyOf(of);
     const wait = this.delayOf(key, source, now);
     if (wait > 0) return wait;
     const failures = this.pairs.get(key, now)?.failures ?? 0;
@@ -90,19 +97,17 @@ export class Throttle {
     const room = failures === 0 ? AT_ONCE : Math.max(1, FREE_FAILURES - failures);
     if (under >= room) return COME_BACK_AFTER;
     this.underWay.set(key, under + 1);
-    return 0;
+    return { of, key };
   }
 
-  leave(serial: string, source: string, verdict: Verdict, now: number): void {
-    const pair = { serial, source };
-    const key = keyOf(pair);
+  leave({ of, key }: Judged, verdict: Verdict, now: number): void {
     const under = (this.underWay.get(key) ?? 0) - 1;
     if (under > 0) this.underWay.set(key, under);
     else this.underWay.delete(key);
-    if (verdict === 'passed') this.passed(pair, key);
+    if (verdict === 'passed') this.passed(of, key);
     if (verdict !== 'failed') return;
-    this.failed(pair, now);
-    this.failed({ serial: '', source }, now);
+    this.failed(of, now);
+    this.failed({ serial: '', source: of.source }, now);
   }
 
   /** Takes what the others are to be told, the most urgent first; `told` or `putBack` follows. */
@@ -195,7 +200,7 @@ export function delayAfter(of: Counted, failures: number): number {
   return excess < 0 ? 0 : Math.min(LONGEST_DELAY, 1000 * 2 ** Math.min(excess, 10));
 }
 
-/** A serial holds no blank. */
+/** A serial holds no blank; the counts of sources are kept apart. */
 function keyOf({ serial, source }: Counted): string {
-  return `${serial} ${source}`;
+  return serial === '' ? source : `${serial} ${source}`;
 }

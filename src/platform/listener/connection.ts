@@ -12,6 +12,7 @@ import { Framer, type FramerEvent, type HeaderJudge } from '../../protocol/frame
 import { sourceOf } from '../config/networks';
 import type { Challenge, Session } from '../model';
 import type { Origin } from './origin';
+import { Pace } from './pace';
 
 /** What became of a frame. */
 export interface Outcome {
@@ -53,6 +54,10 @@ const STALL_LIMIT = 10_000;
 const LONGEST_PATIENCE = 60_000;
 /** Milliseconds for which input is drained behind FIN. */
 const LINGER = 1_000;
+
+/** Of peers that hang up all at once, so many are let go in one turn of the event loop: 1 or 2 ms. */
+const GOODBYES = 128;
+const goodbyes = new Pace(GOODBYES);
 
 type Turn =
   | { readonly event: FramerEvent; readonly arrivedAt: number }
@@ -176,7 +181,7 @@ export class Connection {
 
   private onPeerEnd(): void {
     this.peerEnded = true;
-    if (!this.running) this.close();
+    if (!this.running) goodbyes.take(() => this.close());
   }
 
   private onDrain(): void {

@@ -1,6 +1,5 @@
 /** AUTH_CHALLENGE: nothing is remembered but on its own connection, and nothing is written. */
 import type { Message } from '../../protocol/decode';
-import { serialText } from '../../protocol/header';
 import { decideChallenge } from '../flows/challenge';
 import type { Connection } from '../listener/connection';
 import type { Answer } from '../model';
@@ -15,7 +14,7 @@ export async function challenge(
   connection: Connection,
 ): Promise<Answer> {
   connection.challenge = undefined;
-  const serial = serialText(message.header.serial) ?? '';
+  const serial = message.header.serialText ?? '';
   if (!context.store.available()) return busy(context, DATABASE_AWAY);
   const wait = context.throttle.delay(serial, connection.source, context.now());
   if (wait > 0) return throttled(wait);

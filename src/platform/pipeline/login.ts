@@ -7,7 +7,6 @@
  * that nobody had a moment ago (lookUp.ts).
  */
 import type { Decoded } from '../../protocol/decode';
-import { serialText } from '../../protocol/header';
 import { decideLogin, type LoginDecision, type LoginGrant } from '../flows/login';
 import type { Verdict } from '../flows/throttle';
 import type { Connection } from '../listener/connection';
@@ -27,14 +26,14 @@ export async function login(
   message: Decoded,
   connection: Connection,
 ): Promise<LoginOutcome> {
-  const serial = serialText(message.header.serial) ?? '';
+  const serial = message.header.serialText ?? '';
   const { challenge } = connection;
   // The first proof uses the challenge up, whatever comes of it; a LOGIN does not.
   if (message.command === 'AUTH_PROOF') connection.challenge = undefined;
   if (!context.store.available()) return { answer: busy(context, DATABASE_AWAY), view: undefined };
   const { throttle, now } = context;
-  const wait = throttle.enter(serial, connection.source, now());
-  if (wait > 0) return { answer: throttled(wait), view: undefined };
+  const judged = throttle.enter(serial, connection.source, now());
+  if (typeof judged === 'number') return { answer: throttled(judged), view: undefined };
   const judge = (view: TerminalView) =>
     decideLogin(message, view, context.around(), connection.address, challenge);
   let verdict: Verdict = 'neither';
@@ -47,7 +46,7 @@ export async function login(
     if (!(error instanceof DatabaseAway)) throw error;
     return { answer: busy(context, DATABASE_AWAY), view: undefined };
   } finally {
-    throttle.leave(serial, connection.source, verdict, now());
+    throttle.leave(judged, verdict, now());
   }
 }
 

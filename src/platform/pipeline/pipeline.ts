@@ -6,7 +6,7 @@ import { decode, type Message } from '../../protocol/decode';
 import { commandName, commandRow } from '../../protocol/commands';
 import { fault, FAULTS, faultText, isFault, type Fault } from '../../protocol/faults';
 import type { FramerEvent } from '../../protocol/framer';
-import { isWmmp, serialText, type Header } from '../../protocol/header';
+import { isWmmp, type Header } from '../../protocol/header';
 import { RESULTS } from '../../protocol/results';
 import { encodeAnswer } from '../flows/answer';
 import { answersNotice, decideHeartbeat } from '../flows/inSession';
@@ -62,7 +62,7 @@ export class Pipeline implements ConnectionHandler {
   ): Outcome | Promise<Outcome> {
     const message = decode(event.header, event.bytes);
     if (isFault(message)) return this.refuse(event.header, message, connection);
-    if (connection.hasLoggedIn && serialText(event.header.serial) !== connection.serial) {
+    if (connection.hasLoggedIn && event.header.serialText !== connection.serial) {
       return this.refuse(event.header, fault('serial-changed', 12), connection);
     }
     return this.dispatch(message, connection, arrivedAt);
@@ -83,7 +83,7 @@ export class Pipeline implements ConnectionHandler {
       return this.finish(message, connection, arrivedAt, answer);
     }
     return this.dispatchSlow(message, connection, arrivedAt).catch((error: unknown) => {
-      this.reporter.internalError(error, message.command, serialText(message.header.serial), connection);
+      this.reporter.internalError(error, message.command, message.header.serialText, connection);
       return this.finish(message, connection, arrivedAt, { result: 'INTERNAL', detail: 'internal-error' });
     });
   }

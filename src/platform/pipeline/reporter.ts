@@ -1,7 +1,7 @@
 /** What an operator gets to see of each answer: log lines, counters, the notes behind the views. */
 import type { CommandName } from '../../protocol/commands';
 import type { Decoded } from '../../protocol/decode';
-import { serialText, VERSION_4_0 } from '../../protocol/header';
+import { VERSION_4_0 } from '../../protocol/header';
 import { versionText } from '../../protocol/judge';
 import { resultLabel, type ResultName } from '../../protocol/results';
 import type { WmmpCommandName } from '../../protocol/wmmp/commands';
@@ -77,7 +77,7 @@ export class Reporter {
     metrics.logins.inc({ result, version });
     metrics.frames.inc({ command: message.command, result });
     metrics.loginDuration.observe((now() - arrivedAt) / 1000);
-    const serial = serialText(message.header.serial) ?? '';
+    const serial = message.header.serialText ?? '';
     this.failure(message, connection, answer, view);
     if (answer.result === 'OK' && answer.detail === SETTLED) {
       metrics.credentialChanges.inc({ step: 'settled-by-login' });
@@ -259,7 +259,7 @@ export class Reporter {
     const record = view?.record ?? decoy;
     const doubtful = detail === 'wrong-digest' || !known;
     failures.note({
-      serial: serialText(message.header.serial) ?? '',
+      serial: message.header.serialText ?? '',
       known,
       at: clock(),
       result: resultLabel(result),
@@ -291,7 +291,7 @@ export class Reporter {
       duration: (this.options.now() - arrivedAt) * 1e6,
       ip: connection.address,
       port: connection.port,
-      serial: serialText(message.header.serial),
+      serial: message.header.serialText,
       sessionId: connection.session?.id,
       command: message.command,
       version: versionText(message.header.version),

@@ -5,7 +5,7 @@
  */
 import { hash } from 'node:crypto';
 import { fault, faultText, isFault, type Fault } from '../../protocol/faults';
-import { serialText, type Header } from '../../protocol/header';
+import type { Header, ReadHeader } from '../../protocol/header';
 import { hexTag } from '../../protocol/tlv';
 import { ABOUT_TO_SWAP, wmmpCommandName } from '../../protocol/wmmp/commands';
 import { decodeWmmp, type WmmpMessage } from '../../protocol/wmmp/decode';
@@ -43,7 +43,7 @@ export class WmmpPipeline {
   ) {}
 
   handle(
-    header: Header,
+    header: ReadHeader,
     bytes: Buffer,
     connection: Connection,
     arrivedAt: number,
@@ -52,7 +52,7 @@ export class WmmpPipeline {
     if (isFault(message)) return this.refuse(header, message, connection);
     const { isRepeat, outcome } = repeated(connection, message, bytes);
     if (outcome !== undefined) return outcome;
-    if (connection.hasLoggedIn && serialText(header.serial) !== connection.serial) {
+    if (connection.hasLoggedIn && header.serialText !== connection.serial) {
       return this.refuse(header, fault('serial-changed', 12), connection);
     }
     return this.dispatch({ ...message, isRepeat }, bytes, connection, arrivedAt);
@@ -223,7 +223,7 @@ export class WmmpPipeline {
     outcome: Promise<Outcome>,
   ): Promise<Outcome> {
     return outcome.catch((error: unknown) => {
-      this.reporter.internalError(error, message.command, serialText(message.header.serial), connection);
+      this.reporter.internalError(error, message.command, message.header.serialText, connection);
       const answer: Answer = { result: 'INTERNAL', detail: 'internal-error' };
       this.reporter.request(message, connection, arrivedAt, answer);
       return silence(connection, bytes, answer, arrivedAt);

@@ -1,7 +1,7 @@
 /** From a frame of WMMP 3.0 to a typed message, or to the first fault with its offset. */
 import type { Decoded } from '../decode';
 import { fault, isFault, type Fault } from '../faults';
-import { HEADER_SIZE, RESPONSE_BIT, type Header } from '../header';
+import { HEADER_SIZE, RESPONSE_BIT, type ReadHeader } from '../header';
 import type { Fields } from '../tags';
 import { hexTag, TLV_HEAD, walkTlvs, type Tlv } from '../tlv';
 import {
@@ -28,7 +28,11 @@ const DIGEST_TLV = TLV_HEAD + WMMP_TAGS.digest.codec.max;
  *
  * @param way `up`: it came from a terminal; `down`: from a gateway
  */
-export function decodeWmmp(header: Header, bytes: Buffer, way: 'up' | 'down' = 'up'): WmmpMessage | Fault {
+export function decodeWmmp(
+  header: ReadHeader,
+  bytes: Buffer,
+  way: 'up' | 'down' = 'up',
+): WmmpMessage | Fault {
   const command = wmmpCommandName(header.command);
   const body = wmmpBody(header.command, way);
   if (command === undefined || body === undefined) return fault('command-unknown', 2);

@@ -5,7 +5,7 @@
 import { equalInConstantTime } from '../../crypto/constantTime';
 import { wmmpDecrypt, wmmpDigest } from '../../crypto/wmmp';
 import { faultText, isFault } from '../../protocol/faults';
-import { RESPONSE_BIT, type Header } from '../../protocol/header';
+import { RESPONSE_BIT, type ReadHeader } from '../../protocol/header';
 import { WMMP_COMMANDS } from '../../protocol/wmmp/commands';
 import { decodeWmmp, type WmmpMessage } from '../../protocol/wmmp/decode';
 import { refuse, type Arrival, type Refused } from '../answers';
@@ -70,7 +70,7 @@ function read(asked: WmmpAsked, { header, bytes }: Arrival): WmmpMessage | Refus
   return isFault(message) ? refuse('undecodable', faultText(message)) : message;
 }
 
-function echoes(asked: WmmpAsked, header: Header): boolean {
+function echoes(asked: WmmpAsked, header: ReadHeader): boolean {
   return (
     header.command === (WMMP_COMMANDS[asked.command].code | RESPONSE_BIT) &&
     header.sequence === asked.sequence &&

@@ -1,6 +1,6 @@
 /** A frame of WMMP 3.0 field by field, and what is wrong with it (docs/wmmp.md, "Frame" and "Commands"). */
 import { fault, isFault, type Fault } from '../../protocol/faults';
-import { HEADER_SIZE, RESPONSE_BIT, serialText, type Header } from '../../protocol/header';
+import { HEADER_SIZE, RESPONSE_BIT, type ReadHeader } from '../../protocol/header';
 import { versionText } from '../../protocol/judge';
 import { wireName } from '../../protocol/tags';
 import { hexTag, TLV_HEAD } from '../../protocol/tlv';
@@ -11,7 +11,7 @@ import { describeTlvs, readableTlvs } from '../describeTlvs';
 import type { DescribedField, DescribedTlv, DescribedWmmp, Direction } from '../frameTable';
 
 export function describeWmmp(
-  header: Header,
+  header: ReadHeader,
   bytes: Buffer,
   direction: Direction,
   showSecrets: boolean,
@@ -27,20 +27,20 @@ export function describeWmmp(
     version,
     security: header.suite,
     reserved: header.result,
-    serial: serialText(header.serial) ?? header.serial.toString('hex'),
+    serial: header.serialText ?? header.serial.toString('hex'),
     ...describeBody(header, bytes, direction, showSecrets),
   };
 }
 
 /** Undefined where the layout of the body is not known. */
-export function wmmpTlvStart(header: Header, way: Direction): number | undefined {
+export function wmmpTlvStart(header: ReadHeader, way: Direction): number | undefined {
   const body = wmmpBody(header.command, way);
   if (body === undefined || body.rest === 'unknown') return undefined;
   return HEADER_SIZE + sizeOf(body.fixed);
 }
 
 /** As a gateway judges what comes up, and a terminal what comes down: a digest that must be there among it. */
-export function judgeWmmp(header: Header, bytes: Buffer, way: Direction): Fault | undefined {
+export function judgeWmmp(header: ReadHeader, bytes: Buffer, way: Direction): Fault | undefined {
   const message = decodeWmmp(header, bytes, way);
   if (isFault(message)) return message;
   const isMissing = message.digest === undefined && wmmpBody(header.command, way)?.digest === 'required';
@@ -49,7 +49,12 @@ export function judgeWmmp(header: Header, bytes: Buffer, way: Direction): Fault 
 
 type DescribedBody = Pick<DescribedWmmp, 'fixed' | 'tlvs'>;
 
-function describeBody(header: Header, bytes: Buffer, way: Direction, showSecrets: boolean): DescribedBody {
+function describeBody(
+  header: ReadHeader,
+  bytes: Buffer,
+  way: Direction,
+  showSecrets: boolean,
+): DescribedBody {
   const body = wmmpBody(header.command, way);
   if (body === undefined) return { fixed: [], tlvs: [] };
   const end = header.length >= HEADER_SIZE ? Math.min(header.length, bytes.length) : bytes.length;

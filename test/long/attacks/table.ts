@@ -31,7 +31,7 @@ const row = (name: string, does: string, perSecond: number, begin: Attack['begin
 export const EVERYDAY = row(
   'honest logins',
   'a login on a connection of its own, which is closed afterwards',
-  200,
+  100,
   (field) => () => {
     const socket = field.dial(anyAddress());
     socket.once('data', () => socket.resetAndDestroy()).write(login(field.victim()));

@@ -1,20 +1,16 @@
 import fc from 'fast-check';
-import { Throttle, type Told, type Verdict } from '../../../src/platform/flows/throttle';
+import { Throttle, type Judged, type Told, type Verdict } from '../../../src/platform/flows/throttle';
+import { attempt as attemptAt } from '../../support/attempt';
 
 const NOW = 1_800_000_000_000;
 
-/** One frame. @returns milliseconds that it was told to wait, 0 where it was judged */
-function attempt(
+const attempt = (
   throttle: Throttle,
   serial: string,
   source: string,
   now = NOW,
   verdict: Verdict = 'failed',
-): number {
-  const wait = throttle.enter(serial, source, now);
-  if (wait === 0) throttle.leave(serial, source, verdict, now);
-  return wait;
-}
+): number => attemptAt(throttle, serial, source, now, verdict);
 
 /** Frames that are each judged, however long that takes. @returns when the last one was */
 function failures(throttle: Throttle, times: number, serial: string, source: string, from = NOW): number {
@@ -25,6 +21,12 @@ function failures(throttle: Throttle, times: number, serial: string, source: str
   }
   return now;
 }
+
+/** Of so many frames that come together, those that are judged. */
+const admitted = (throttle: Throttle, together: number): Judged[] =>
+  Array.from({ length: together }, () => throttle.enter('T1', 'a', NOW)).filter(
+    (judged) => typeof judged !== 'number',
+  );
 
 function told(serial: string, source: string, failures: number, age = 0): Told {
   return { serial, source, failures, age, expiresIn: 600_000 };
@@ -49,30 +51,28 @@ test('the first failures are free, then the delay doubles up to 60 s, and one fr
 test('after a delay one frame is under judgement, not all that come together', () => {
   const throttle = new Throttle();
   const now = failures(throttle, 12, 'T1', 'a') + 60_000;
-  expect(throttle.enter('T1', 'a', now)).toBe(0);
+  const judged = throttle.enter('T1', 'a', now) as Judged;
+  expect(judged.of).toEqual({ serial: 'T1', source: 'a' });
   expect(throttle.enter('T1', 'a', now)).toBe(1000);
-  throttle.leave('T1', 'a', 'neither', now);
-  expect(throttle.enter('T1', 'a', now)).toBe(0);
+  throttle.leave(judged, 'neither', now);
+  expect(throttle.enter('T1', 'a', now)).toEqual(judged);
 });
 
 test('before the first failure as many are judged together as one window of logins holds', () => {
   const throttle = new Throttle();
-  const waits = Array.from({ length: 100 }, () => throttle.enter('T1', 'a', NOW));
-  expect(waits.filter((wait) => wait === 0)).toHaveLength(64);
-  expect(throttle.enter('T2', 'a', NOW)).toBe(0);
+  expect(admitted(throttle, 100)).toHaveLength(64);
+  expect(throttle.enter('T2', 'a', NOW)).toMatchObject({ of: { serial: 'T2' } });
 });
 
 test('after failures no more are judged together than are free; who leaves makes room for one', () => {
   const throttle = new Throttle();
   failures(throttle, 3, 'T1', 'a');
-  const admitted = () =>
-    Array.from({ length: 20 }, () => throttle.enter('T1', 'a', NOW)).filter((wait) => wait === 0);
-  expect(admitted()).toHaveLength(7);
-  throttle.leave('T1', 'a', 'neither', NOW);
-  throttle.leave('T1', 'a', 'neither', NOW);
-  expect(admitted()).toHaveLength(2);
-  for (let i = 0; i < 7; i++) throttle.leave('T1', 'a', 'neither', NOW);
-  expect(admitted()).toHaveLength(7);
+  const judged = admitted(throttle, 20);
+  expect(judged).toHaveLength(7);
+  for (const one of judged.slice(0, 2)) throttle.leave(one, 'neither', NOW);
+  expect(admitted(throttle, 20)).toHaveLength(2);
+  for (const one of judged) throttle.leave(one, 'neither', NOW);
+  expect(admitted(throttle, 20)).toHaveLength(7);
 });
 
 test('another address, another serial are not concerned', () => {
@@ -138,9 +138,9 @@ test('the longer delay counts: that of the pair or that of its address', () => {
 test('counts and frames in memory', () => {
   const throttle = new Throttle();
   expect(throttle.size).toBe(0);
-  throttle.enter('T1', 'a', NOW);
+  const judged = throttle.enter('T1', 'a', NOW) as Judged;
   expect(throttle.size).toBe(1);
-  throttle.leave('T1', 'a', 'failed', NOW);
+  throttle.leave(judged, 'failed', NOW);
   expect(throttle.size).toBe(2);
   throttle.take(10);
   attempt(throttle, 'T1', 'a', NOW, 'passed');

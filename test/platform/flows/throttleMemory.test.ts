@@ -1,4 +1,5 @@
 import { Throttle } from '../../../src/platform/flows/throttle';
+import { attempt } from '../../support/attempt';
 
 const NOW = 1_800_000_000_000;
 
@@ -7,8 +8,7 @@ function logInAfterFailures(throttle: Throttle, from: number, to: number): void 
   for (let i = from; i < to; i++) {
     const [serial, source] = [`T${i}`, 'a'];
     throttle.learn([{ serial, source, failures: 1, age: 0, expiresIn: 600_000 }], throttle.era, NOW);
-    throttle.enter(serial, source, NOW);
-    throttle.leave(serial, source, 'passed', NOW);
+    attempt(throttle, serial, source, NOW, 'passed');
   }
 }
 
@@ -35,7 +35,7 @@ test('a million serials and a million addresses take no more memory than some', 
   const throttle = new Throttle();
   for (let i = 0; i < 1_000_000; i++) {
     const [serial, source] = [`T${i}`, `10.${(i >> 16) & 255}.${(i >> 8) & 255}.${i & 255}`];
-    if (throttle.enter(serial, source, NOW) === 0) throttle.leave(serial, source, 'failed', NOW);
+    attempt(throttle, serial, source, NOW, 'failed');
     const told = { serial: `S${i}`, source: `s${i}`, failures: 20, age: 0, expiresIn: 600_000 };
     if (i % 1000 === 0) throttle.learn([told], throttle.era, NOW);
     if (i % 10_000 === 0) throttle.take(1000);
@@ -49,8 +49,7 @@ test('hours of failures now and then: what has expired is not held until there i
   let most = 0;
   for (let i = 0; i < 3 * 36_000; i++) {
     const now = NOW + i * 100;
-    throttle.enter(`T${i}`, `a${i}`, now);
-    throttle.leave(`T${i}`, `a${i}`, 'failed', now);
+    attempt(throttle, `T${i}`, `a${i}`, now, 'failed');
     most = Math.max(most, throttle.size);
   }
   // Pairs of twice ten minutes, addresses of twice one, ten a second.

@@ -23,7 +23,7 @@ function loginOf(serial: string): Decoded {
   };
   header.serial.write(serial);
   return {
-    header,
+    header: { ...header, serialText: serial },
     command: 'LOGIN',
     isResponse: false,
     fields: {},

@@ -4,6 +4,7 @@ import { delayAfter, type Verdict } from '../../../src/platform/flows/throttle';
 import { Database } from '../../../src/platform/store/database';
 import { Housekeeping } from '../../../src/platform/store/housekeeping';
 import { Throttles } from '../../../src/platform/store/throttles';
+import { judged } from '../../support/attempt';
 import { call, NO_EVENTS, openFixture, refusal, type Fixture } from './sqlFixture';
 
 /** No statement is given up because the machine is slow. */
@@ -37,7 +38,7 @@ function attempts(
   source: string,
   verdict: Verdict = 'failed',
 ): void {
-  for (let i = 0; i < times; i++) throttle.leave(serial, source, verdict, Date.now());
+  for (let i = 0; i < times; i++) throttle.leave(judged(serial, source), verdict, Date.now());
 }
 
 const delay = ({ throttle }: Throttles, serial: string, source: string) =>
