@@ -1,10 +1,12 @@
 /** The connection on real sockets, with time and answers as the test wants them. */
 import fc from 'fast-check';
+import { Duplex } from 'node:stream';
 import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 import {
   Connection,
   untilMultiple,
   type ConnectionHandler,
+  type ConnectionOptions,
   type Outcome,
 } from '../../../src/platform/listener/connection';
 import { originOf } from '../../../src/platform/listener/origin';
@@ -21,6 +23,7 @@ let handle: (n: number) => Outcome | Promise<Outcome>;
 let frame: Buffer;
 let handled: number;
 let closed: number;
+let options: ConnectionOptions;
 
 beforeEach(async () => {
   frame = heartbeat(newTerminal());
@@ -31,7 +34,7 @@ beforeEach(async () => {
     handle: () => handle(++handled),
     closed: () => void closed++,
   };
-  const options = {
+  options = {
     judge: headerJudge(4096),
     handler,
     now: () => time,
@@ -58,6 +61,8 @@ afterEach(async () => {
   connection.destroy();
   await new Promise((resolve) => server.close(resolve));
 });
+
+const anywhere = { remoteAddress: '10.0.0.1', remotePort: 4000 } as Socket;
 
 // Whether they are authentic is not the connection's business: one will do for all.
 const frames = (count: number) => Buffer.concat(Array.from({ length: count }, () => frame));
@@ -198,6 +203,20 @@ test('an answer that was long in the making leaves at the next whole multiple, b
   } finally {
     setTimeoutSpy.mockRestore();
   }
+});
+
+test('peers that hang up all at once are let go some in each turn of the event loop', async () => {
+  const sockets = Array.from({ length: 300 }, () => new Duplex({ read: () => undefined }) as Socket);
+  for (const socket of sockets) new Connection(socket, options, originOf(anywhere, time));
+  const turn = () => new Promise((resolve) => setImmediate(resolve));
+  await turn();
+  for (const socket of sockets) socket.emit('end');
+  const gone: number[] = [];
+  while (gone.at(-1) !== 300) {
+    gone.push(sockets.filter(({ destroyed }) => destroyed).length);
+    await turn();
+  }
+  expect(gone).toEqual([128, 256, 300]);
 });
 
 test('whole multiples, at least one of them', () => {
