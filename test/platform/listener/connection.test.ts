@@ -9,6 +9,7 @@ import {
   type ConnectionOptions,
   type Outcome,
 } from '../../../src/platform/listener/connection';
+import type { Session } from '../../../src/platform/model';
 import { originOf } from '../../../src/platform/listener/origin';
 import { headerJudge } from '../../../src/protocol/judge';
 import { eventually } from '../../support/eventually';
@@ -205,18 +206,53 @@ test('an answer that was long in the making leaves at the next whole multiple, b
   }
 });
 
-test('peers that hang up all at once are let go some in each turn of the event loop', async () => {
-  const sockets = Array.from({ length: 300 }, () => new Duplex({ read: () => undefined }) as Socket);
-  for (const socket of sockets) new Connection(socket, options, originOf(anywhere, time));
+describe('300 at once', () => {
+  let sockets: Socket[];
+  let all: Connection[];
   const turn = () => new Promise((resolve) => setImmediate(resolve));
-  await turn();
-  for (const socket of sockets) socket.emit('end');
-  const gone: number[] = [];
-  while (gone.at(-1) !== 300) {
-    gone.push(sockets.filter(({ destroyed }) => destroyed).length);
+
+  beforeEach(async () => {
+    sockets = Array.from({ length: 300 }, () => new Duplex({ read: () => undefined }) as Socket);
+    all = sockets.map((socket) => new Connection(socket, options, originOf(anywhere, time)));
+    handle = () => ({});
+    // Nothing of earlier tests counts in this turn.
     await turn();
+  });
+
+  /** @returns what `count` says in each turn of the event loop, until it says 300 */
+  async function inTurns(count: () => number): Promise<number[]> {
+    const counts = [count()];
+    while (counts.at(-1) !== 300) {
+      await turn();
+      counts.push(count());
+    }
+    return counts;
   }
-  expect(gone).toEqual([128, 256, 300]);
+
+  test('hang up: some are let go in each turn of the event loop', async () => {
+    for (const socket of sockets) socket.emit('end');
+    expect(await inTurns(() => sockets.filter(({ destroyed }) => destroyed).length)).toEqual([128, 256, 300]);
+  });
+
+  test('send their first frame: some are handled in each turn', async () => {
+    for (const socket of sockets) socket.emit('data', frame);
+    expect(await inTurns(() => handled)).toEqual([128, 256, 300]);
+  });
+
+  test('send it with FIN behind it: all are handled before they are let go', async () => {
+    for (const socket of sockets) {
+      socket.emit('data', frame);
+      socket.emit('end');
+    }
+    expect(await inTurns(() => handled)).toEqual([128, 256, 300]);
+    await eventually('the last ones', () => sockets.every(({ destroyed }) => destroyed));
+  });
+
+  test('who has a session is served at once', () => {
+    for (const connection of all) connection.begin({ terminal: { serial: 'T1' } } as Session);
+    for (const socket of sockets) socket.emit('data', frame);
+    expect(handled).toBe(300);
+  });
 });
 
 test('whole multiples, at least one of them', () => {
