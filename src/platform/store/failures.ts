@@ -13,8 +13,8 @@ const WRITE_INTERVAL = 250;
 const CAPACITY = 5_000;
 /** Of these, with serials that nobody has: anybody may send as many as he likes. */
 const STRANGERS = 25;
-/** Wrong digests between two writes whose near miss is searched for. */
-const SEARCHES = 10;
+/** Wrong digests between two writes whose near miss is searched for; what more would leave to collect, heartbeats wait for. */
+const SEARCHES = 3;
 /** Kinds of a terminal that are kept, the latest ones. */
 const KINDS = 10;
 
