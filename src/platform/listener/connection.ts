@@ -88,6 +88,8 @@ export class Connection {
   private readonly queue: Turn[] = [];
   private mode: 'open' | 'closing' | 'closed' = 'open';
   private running = false;
+  /** Its turn among those who came in the same moment is still to come. */
+  private isNext = false;
   private peerEnded = false;
   private sequence = 0;
   /** Milliseconds of the listener's clock at which the connection is given up, whatever it waits for. */
@@ -167,7 +169,7 @@ export class Connection {
     if (now < this.deadline) return undefined;
     if (this.mode === 'closing') return 'lingering';
     // Who waits for our answer is not late.
-    if (this.running) return undefined;
+    if (this.running || this.isNext) return undefined;
     return this.session === undefined ? 'login-deadline' : 'idle';
   }
 
@@ -183,15 +185,21 @@ export class Connection {
     for (const event of events) this.queue.push({ event, arrivedAt });
     if (this.queue.length >= QUEUE_HIGH) this.socket.pause();
     if (this.session !== undefined) void this.run();
-    else arrivals.take(() => void this.run());
+    else if (!this.isNext) this.runInTurn();
+  }
+
+  private runInTurn(): void {
+    this.isNext = true;
+    arrivals.take(() => {
+      this.isNext = false;
+      void this.run();
+    });
   }
 
   private onPeerEnd(): void {
     this.peerEnded = true;
-    if (this.running) return;
-    // What has come before is to be handled still.
-    const isNext = this.queue.length > 0 && this.stalledSince === 0;
-    if (!isNext) goodbyes.take(() => this.close());
+    // Or what has come before would not be handled any more.
+    if (!this.running && !this.isNext) goodbyes.take(() => this.close());
   }
 
   private onDrain(): void {

@@ -248,6 +248,13 @@ describe('300 at once', () => {
     await eventually('the last ones', () => sockets.every(({ destroyed }) => destroyed));
   });
 
+  test('nobody is late whose frame waits for its turn, and nobody takes two turns', async () => {
+    for (const socket of [...sockets, ...sockets]) socket.emit('data', frame);
+    const late = () => all.filter((connection) => connection.overdue(time + 10_000) !== undefined).length;
+    expect(await inTurns(late)).toEqual([0, 128, 256, 300]);
+    expect(handled).toBe(600);
+  });
+
   test('who has a session is served at once', () => {
     for (const connection of all) connection.begin({ terminal: { serial: 'T1' } } as Session);
     for (const socket of sockets) socket.emit('data', frame);
