@@ -56,10 +56,12 @@ const LONGEST_PATIENCE = 60_000;
 const LINGER = 1_000;
 
 /**
- * Of a fleet that comes, or hangs up, all at once so many are dealt with in one turn of the event loop, some 10 ms and 2 ms
- * of work. Whoever has a session does not wait for them.
+ * Of a fleet that comes, or hangs up, all at once so many are dealt with in one turn of the event loop. Whoever has a
+ * session does not wait for them.
  */
 const AT_ONCE = 128;
+/** Frames of one connection that are handled in one turn: a read may bring thousands. */
+const FRAMES_AT_ONCE = 4;
 const arrivals = new Pace(AT_ONCE);
 const goodbyes = new Pace(AT_ONCE);
 
@@ -169,7 +171,7 @@ export class Connection {
     if (now < this.deadline) return undefined;
     if (this.mode === 'closing') return 'lingering';
     // Who waits for our answer is not late.
-    if (this.running || this.isNext) return undefined;
+    if (this.isAtWork) return undefined;
     return this.session === undefined ? 'login-deadline' : 'idle';
   }
 
@@ -198,8 +200,16 @@ export class Connection {
 
   private onPeerEnd(): void {
     this.peerEnded = true;
-    // Or what has come before would not be handled any more.
-    if (!this.running && !this.isNext) goodbyes.take(() => this.close());
+    if (!this.isAtWork) goodbyes.take(() => this.closeUnlessAtWork());
+  }
+
+  /** What has come before FIN is handled; who closes then is `run`. */
+  private closeUnlessAtWork(): void {
+    if (!this.isAtWork) this.close();
+  }
+
+  private get isAtWork(): boolean {
+    return this.running || this.isNext;
   }
 
   private onDrain(): void {
@@ -220,16 +230,22 @@ export class Connection {
   private async run(): Promise<void> {
     if (this.running) return;
     this.running = true;
-    while (this.mode === 'open' && this.stalledSince === 0) {
+    for (let handled = 1; this.mode === 'open' && this.stalledSince === 0; handled++) {
       const turn = this.queue.shift();
       if (turn === undefined || this.isLate(turn)) break;
       // Most frames need no waiting: a promise each would be most of what they cost.
       const taken = this.take(turn);
       if (taken !== undefined) await taken;
       if (this.queue.length <= QUEUE_LOW && this.socket.isPaused()) this.socket.resume();
+      if (handled >= FRAMES_AT_ONCE && this.queue.length > 0) return this.giveWay();
     }
     this.running = false;
     if (this.peerEnded && this.stalledSince === 0) this.close();
+  }
+
+  private giveWay(): void {
+    this.running = false;
+    if (!this.isNext) this.runInTurn();
   }
 
   /** Or who keeps asking without logging in would always wait for an answer, and never be closed. */

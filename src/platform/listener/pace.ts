@@ -1,6 +1,6 @@
 /**
- * Small work that may come for thousands of connections in one turn of the event loop, such as hanging up when
- * whoever they came through is gone: so much of it at once, the rest in later turns, and everybody else in between.
+ * Small work that may come for thousands of connections in one turn of the event loop, such as their first frames, or
+ * FIN: so much of it at once, the rest in later turns, and everybody else in between.
  */
 export class Pace {
   private waiting: (() => void)[] = [];

@@ -111,6 +111,7 @@ export class Failures {
   private strangers = 0;
   private suspects = 0;
   private timer: NodeJS.Timeout | undefined;
+  private written = Promise.resolve();
 
   constructor(private readonly options: FailuresOptions) {}
 
@@ -129,8 +130,12 @@ export class Failures {
     this.timer ??= setTimeout(() => void this.write(), WRITE_INTERVAL).unref();
   }
 
-  /** Writes what was noted. Never throws. */
-  async write(): Promise<void> {
+  /** Writes what was noted, after what is being written. Never throws. */
+  write(): Promise<void> {
+    return (this.written = this.written.then(() => this.writeNoted()));
+  }
+
+  private async writeNoted(): Promise<void> {
     clearTimeout(this.timer);
     this.timer = undefined;
     const noted = [...this.noted.values()];

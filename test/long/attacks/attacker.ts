@@ -1,9 +1,18 @@
 /** Carries out a row of the table, or what goes on every day, in a process of its own. */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { atRate, serve } from '../../support/crew';
 import type { Terminal } from '../../support/oracle';
 import { Field } from './field';
 import type { Where } from './heartbeats';
 import { ATTACKS, EVERYDAY } from './table';
+
+export interface Done {
+  readonly acts: number;
+  readonly admitted: number;
+}
+
+/** Milliseconds for answers to what was done last. */
+const LAST_ANSWERS = 300;
 
 let where: Where | undefined;
 let victims: readonly Terminal[] = [];
@@ -13,12 +22,14 @@ const orders = {
     ({ where, victims } = target);
   },
 
-  /** @returns how often it was done */
-  async attack({ name, perSecond, ms }: { name: string; perSecond: number; ms: number }): Promise<number> {
+  /** @returns how often it was done, and how many logins were answered with OK where they are honest */
+  async attack({ name, perSecond, ms }: { name: string; perSecond: number; ms: number }): Promise<Done> {
     const field = new Field(where!, victims);
     try {
       const { begin } = [EVERYDAY, ...ATTACKS].find((attack) => attack.name === name)!;
-      return await atRate(perSecond, ms, begin(field));
+      const acts = await atRate(perSecond, ms, begin(field));
+      await sleep(LAST_ANSWERS);
+      return { acts, admitted: field.admitted };
     } finally {
       field.clear();
     }

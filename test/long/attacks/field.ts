@@ -10,6 +10,8 @@ type Reading = 'reads' | 'never-reads';
 export class Field {
   private readonly sockets = new Set<Socket>();
   private turn = 0;
+  /** Logins that were answered with OK, as far as anybody counts them. */
+  admitted = 0;
 
   constructor(
     private readonly where: Where,

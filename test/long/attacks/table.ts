@@ -1,6 +1,6 @@
 /** Attacks on the gateway, as a table. A new one is a row. */
 import { randomBytes } from 'node:crypto';
-import { authChallenge, buildFrame, COMMAND, heartbeat, login, SUITE } from '../../support/oracle';
+import { authChallenge, buildFrame, COMMAND, heartbeat, login, RESULT, SUITE } from '../../support/oracle';
 import { anyAddress, type Field } from './field';
 
 export interface Attack {
@@ -14,6 +14,8 @@ export interface Attack {
 
 const ONE_ADDRESS = '127.7.7.7';
 const ofTen = (i: number): string => `127.6.0.${1 + (i % 10)}`;
+/** Offset of the result code in an answer. */
+const RESULT_AT = 11;
 const WRONG = Buffer.from('not the password');
 const newSerial = (): string => `X-${randomBytes(6).toString('hex')}`;
 /** A header and nothing behind it. */
@@ -34,7 +36,11 @@ export const EVERYDAY = row(
   100,
   (field) => () => {
     const socket = field.dial(anyAddress());
-    socket.once('data', () => socket.resetAndDestroy()).write(login(field.victim()));
+    socket.once('data', (answer: Buffer) => {
+      if (answer[RESULT_AT] === RESULT.OK) field.admitted++;
+      socket.resetAndDestroy();
+    });
+    socket.write(login(field.victim()));
   },
 );
 
@@ -90,6 +96,17 @@ export const ATTACKS: readonly Attack[] = [
     const next = field.crowd(50, ofTen);
     return () => next().write(leastFrame(COMMAND.HEARTBEAT));
   }),
+
+  row(
+    'thousands of frames at once',
+    '64 KiB of frames on one of 20 connections without a session',
+    20,
+    (field) => {
+      const next = field.crowd(20, ofTen);
+      const many = Buffer.concat(Array.from({ length: 2_340 }, () => leastFrame(COMMAND.HEARTBEAT)));
+      return () => next().write(many);
+    },
+  ),
 
   row('frames that are none', 'a connection that sends 28 bytes with a length of 1', 200, (field) => () => {
     field.dial(anyAddress()).write(buildFrame({ command: COMMAND.LOGIN, serial: newSerial(), length: 1 }));

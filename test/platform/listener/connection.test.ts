@@ -61,6 +61,8 @@ afterEach(async () => {
   client.destroy();
   connection.destroy();
   await new Promise((resolve) => server.close(resolve));
+  // What waits for its turn still has it before the next test counts.
+  await new Promise((resolve) => setImmediate(resolve));
 });
 
 const anywhere = { remoteAddress: '10.0.0.1', remotePort: 4000 } as Socket;
@@ -253,6 +255,41 @@ describe('300 at once', () => {
     const late = () => all.filter((connection) => connection.overdue(time + 10_000) !== undefined).length;
     expect(await inTurns(late)).toEqual([0, 128, 256, 300]);
     expect(handled).toBe(600);
+  });
+
+  test.each(['without', 'with'])(
+    'a read brings 40 frames, %s a session: four in each turn',
+    async (which) => {
+      const [connection, socket] = [all[0]!, sockets[0]!];
+      if (which === 'with') connection.begin({ terminal: { serial: 'T1' } } as Session);
+      handle = (n) => (n % 2 === 0 ? Promise.resolve({}) : {});
+      socket.emit('data', frames(40));
+      socket.emit('end');
+      const counts: number[] = [];
+      while (!socket.destroyed) {
+        counts.push(handled);
+        await turn();
+      }
+      const steps = counts.map((count, i) => count - (counts[i - 1] ?? 0));
+      expect(Math.max(...steps)).toBeLessThanOrEqual(4);
+      expect(handled).toBe(40);
+    },
+  );
+
+  test('who was let go and has work again keeps his connection until it is done', async () => {
+    for (const socket of sockets) socket.emit('end');
+    const [connection, socket] = [all[299]!, sockets[299]!];
+    const written: Buffer[] = [];
+    socket._write = (chunk: Buffer, _encoding, done) => {
+      written.push(chunk);
+      done();
+    };
+    connection.later(async () => {
+      for (let n = 0; n < 5; n++) await turn();
+      return frame;
+    });
+    await eventually('the last one', () => socket.destroyed);
+    expect(written).toEqual([frame]);
   });
 
   test('who has a session is served at once', () => {
