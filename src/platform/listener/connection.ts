@@ -62,6 +62,8 @@ const LINGER = 1_000;
 const AT_ONCE = 128;
 /** Frames of one connection that are handled in one turn: a read may bring thousands. */
 const FRAMES_AT_ONCE = 4;
+/** Bytes that are cut into frames at once, unless they are not one whole frame. */
+const BYTES_AT_ONCE = 1_024;
 const arrivals = new Pace(AT_ONCE);
 const goodbyes = new Pace(AT_ONCE);
 
@@ -181,22 +183,33 @@ export class Connection {
 
   private onData(chunk: Buffer): void {
     if (this.mode !== 'open') return;
-    const events = this.framer.push(chunk);
+    const events = this.cut(chunk);
     if (events.length === 0) return;
     const arrivedAt = this.options.now();
     for (const event of events) this.queue.push({ event, arrivedAt });
     if (this.queue.length >= QUEUE_HIGH) this.socket.pause();
-    if (this.session !== undefined) void this.run();
-    else if (!this.isNext) this.runInTurn();
+    if (this.isNext) return;
+    if (this.session !== undefined) return void this.run();
+    this.isNext = true;
+    arrivals.take(this.runNext);
   }
 
-  private runInTurn(): void {
-    this.isNext = true;
-    arrivals.take(() => {
-      this.isNext = false;
-      void this.run();
-    });
+  /** What is left of a read comes again when what is cut has been handled. */
+  private cut(chunk: Buffer): FramerEvent[] {
+    for (let end = BYTES_AT_ONCE; ; end += BYTES_AT_ONCE) {
+      const events = this.framer.push(chunk.subarray(end - BYTES_AT_ONCE, end));
+      if (end >= chunk.length) return events;
+      if (events.length === 0) continue;
+      this.socket.pause();
+      this.socket.unshift(chunk.subarray(end));
+      return events;
+    }
   }
+
+  private readonly runNext = (): void => {
+    this.isNext = false;
+    void this.run();
+  };
 
   private onPeerEnd(): void {
     this.peerEnded = true;
@@ -245,7 +258,9 @@ export class Connection {
 
   private giveWay(): void {
     this.running = false;
-    if (!this.isNext) this.runInTurn();
+    if (this.isNext) return;
+    this.isNext = true;
+    arrivals.takeLater(this.runNext);
   }
 
   /** Or who keeps asking without logging in would always wait for an answer, and never be closed. */

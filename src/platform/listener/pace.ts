@@ -21,6 +21,12 @@ export class Pace {
     work();
   }
 
+  /** In a later turn, behind what waits already. */
+  takeLater(work: () => void): void {
+    this.schedule();
+    this.waiting.push(work);
+  }
+
   private schedule(): void {
     if (this.isScheduled) return;
     this.isScheduled = true;

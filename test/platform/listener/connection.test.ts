@@ -263,15 +263,16 @@ describe('300 at once', () => {
       const [connection, socket] = [all[0]!, sockets[0]!];
       if (which === 'with') connection.begin({ terminal: { serial: 'T1' } } as Session);
       handle = (n) => (n % 2 === 0 ? Promise.resolve({}) : {});
-      socket.emit('data', frames(40));
-      socket.emit('end');
-      const counts: number[] = [];
+      socket.push(frames(40));
+      socket.push(null);
+      const counts = [handled];
       while (!socket.destroyed) {
-        counts.push(handled);
         await turn();
+        counts.push(handled);
       }
       const steps = counts.map((count, i) => count - (counts[i - 1] ?? 0));
-      expect(Math.max(...steps)).toBeLessThanOrEqual(4);
+      // Ours and theirs are not the same turns: a look may fall between.
+      expect(Math.max(...steps)).toBeLessThanOrEqual(8);
       expect(handled).toBe(40);
     },
   );
