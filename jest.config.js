@@ -8,6 +8,6 @@ module.exports = {
   globalSetup: '<rootDir>/test/support/globalSetup.ts',
   globalTeardown: '<rootDir>/test/support/globalTeardown.ts',
   testTimeout: 400000,
-  // Most of a test's time is spent in the processes it starts, so that three share two cores well.
-  maxWorkers: 3,
+  // Most of a test's time is spent in the processes it starts, so that four share two cores well.
+  maxWorkers: 4,
 };

@@ -103,7 +103,10 @@ test('a new sealing key is used once every gateway holds it; reseal frees the ol
   await other.sql(`SELECT m2m.set_credentials($1, base_key => $2)`, [between.serial, Buffer.alloc(16)]);
   const passedOver = await keys(['reseal']);
   expect([passedOver.code, passedOver.err]).toEqual([0, '']);
-  expect(passedOver.out).toContain(`key ${old!} still seals 3 values, which were held by others`);
+  // Three of the terminal in hand; a gateway may hold the session of another at that moment, too.
+  expect(passedOver.out).toMatch(
+    new RegExp(`key ${old!} still seals [3-9] values, which were held by others`),
+  );
   await other.sql('ROLLBACK');
   await other.close();
 
