@@ -14,22 +14,22 @@ export interface Done {
 /** Milliseconds for answers to what was done last. */
 const LAST_ANSWERS = 300;
 
-let where: Where | undefined;
-let victims: readonly Terminal[] = [];
+/** The same in all turns: victims come in turn, or the first of them would log in more often than a terminal may. */
+let field: Field;
 
 const orders = {
-  meet(target: { where: Where; victims: readonly Terminal[] }): void {
-    ({ where, victims } = target);
+  meet({ where, victims }: { where: Where; victims: readonly Terminal[] }): void {
+    field = new Field(where, victims);
   },
 
   /** @returns how often it was done, and how many logins were answered with OK where they are honest */
   async attack({ name, perSecond, ms }: { name: string; perSecond: number; ms: number }): Promise<Done> {
-    const field = new Field(where!, victims);
+    const { admitted } = field;
     try {
       const { begin } = [EVERYDAY, ...ATTACKS].find((attack) => attack.name === name)!;
       const acts = await atRate(perSecond, ms, begin(field));
       await sleep(LAST_ANSWERS);
-      return { acts, admitted: field.admitted };
+      return { acts, admitted: field.admitted - admitted };
     } finally {
       field.clear();
     }

@@ -46,7 +46,7 @@ export class Field {
     };
   }
 
-  /** Nothing is left of the attack. */
+  /** Nothing is left of an attack but whose turn it is. */
   clear(): void {
     for (const socket of this.sockets) socket.resetAndDestroy();
   }
