@@ -3,7 +3,7 @@
 // is gone afterwards.
 const { createSocket } = require('node:dgram');
 const { once } = require('node:events');
-const { writeFileSync } = require('node:fs');
+const { readFileSync, writeFileSync } = require('node:fs');
 const { join } = require('node:path');
 const { systemUser } = require('../processes.js');
 const { needed } = require('./debianPackages.js');
@@ -60,83 +60,12 @@ async function fillDatabase(psql) {
   return psql('-c', 'SHOW server_version');
 }
 
-/** Threads and connections are there from the beginning: none is started while the clock runs. */
-const radiusdConf = (folder, port) => `
-prefix = /usr
-libdir = /usr/lib/freeradius
-logdir = ${folder}
-run_dir = ${folder}
-max_requests = 16384
-cleanup_delay = 5
-security {
-  max_attributes = 200
-  reject_delay = 1
+/** The file beside this one, with its @NAMES@ filled in. */
+function radiusdConf(folder, port) {
+  const values = { FOLDER: folder, PORT: port, SECRET, OWNER, QUERIES: join(SQL, 'queries.conf') };
+  const template = readFileSync(join(__dirname, 'radiusd.conf'), 'utf8');
+  return template.replace(/@([A-Z]+)@/g, (_, name) => values[name]);
 }
-thread pool {
-  start_servers = 32
-  max_servers = 32
-  min_spare_servers = 1
-  max_spare_servers = 32
-}
-client loopback {
-  ipaddr = 127.0.0.1
-  secret = "${SECRET}"
-  require_message_authenticator = no
-}
-modules {
-  # The queries of Debian's package use its functions.
-  expr {
-  }
-  pap {
-  }
-  sql {
-    dialect = "postgresql"
-    driver = "rlm_sql_postgresql"
-    radius_db = "host=${folder} dbname=postgres user=${OWNER}"
-    acct_table1 = "radacct"
-    acct_table2 = "radacct"
-    postauth_table = "radpostauth"
-    authcheck_table = "radcheck"
-    groupcheck_table = "radgroupcheck"
-    authreply_table = "radreply"
-    groupreply_table = "radgroupreply"
-    usergroup_table = "radusergroup"
-    client_table = "nas"
-    group_attribute = "SQL-Group"
-    # Two reads a login and no more.
-    read_groups = no
-    read_profiles = no
-    pool {
-      start = 32
-      min = 32
-      max = 32
-      spare = 0
-      lifetime = 0
-      idle_timeout = 0
-    }
-    $INCLUDE ${join(SQL, 'queries.conf')}
-  }
-}
-server default {
-  listen {
-    type = auth
-    ipaddr = 127.0.0.1
-    port = ${port}
-  }
-  authorize {
-    sql
-    pap
-  }
-  authenticate {
-    Auth-Type PAP {
-      pap
-    }
-  }
-  post-auth {
-    sql
-  }
-}
-`;
 
 async function startRadius(scope, program, folder, port) {
   writeFileSync(join(folder, 'radiusd.conf'), radiusdConf(folder, port));
