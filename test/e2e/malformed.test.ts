@@ -5,7 +5,7 @@ import { Deployment } from '../support/deployment';
 import { eventually } from '../support/eventually';
 import type { GatewayProcess } from '../support/gateway';
 import type { Operator } from '../support/operator';
-import { heartbeat, login, RESULT, type Terminal } from '../support/oracle';
+import { COMMAND, downlinkFlaw, heartbeat, login, RESULT, TAG, type Terminal } from '../support/oracle';
 import { RawTerminal } from '../support/socket';
 
 interface Vector {
@@ -87,6 +87,35 @@ async function expectFate(socket: RawTerminal, result: string): Promise<void> {
   ]);
   socket.close();
 }
+
+describe('an answer that is none gets DISCONNECT 6, not an answer', () => {
+  const PROTOCOL_ERROR = 6;
+  const bad = (result = 0) => {
+    const frame = Buffer.alloc(28);
+    frame.writeUInt16BE(28, 0);
+    frame.writeUInt16BE(COMMAND.CREDENTIAL_NOTICE | 0x8000, 2);
+    frame.writeUInt16BE(0x0400, 8);
+    frame[11] = result;
+    frame.write('T1', 12);
+    return frame;
+  };
+
+  test.each([
+    ['unsigned', bad()],
+    ['with a result', bad(RESULT.AUTH_FAILED)],
+  ])('%s, signed where a session stands', async (_, frame) => {
+    const known = await operator.provision();
+    const [inside, outside] = await Promise.all([RawTerminal.open(gateway), RawTerminal.open(gateway)]);
+    expect((await inside.ask(login(known))).result).toBe(RESULT.OK);
+    for (const socket of [inside, outside]) {
+      const told = await socket.askOnce(frame);
+      expect(told).toMatchObject({ command: COMMAND.DISCONNECT, result: 0 });
+      expect(told.tlvs.get(TAG.DISCONNECT_REASON)![0]).toBe(PROTOCOL_ERROR);
+      expect(socket === inside ? downlinkFlaw(told, known) : told.digest).toBeUndefined();
+      await socket.end();
+    }
+  });
+});
 
 test('junk of every length ends in an answer or a closed connection, and the gateway lives', async () => {
   const junk = Array.from({ length: 60 }, (_, i) =>

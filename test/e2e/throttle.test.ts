@@ -153,6 +153,27 @@ test('once the delay has passed the right password is let in, and the count ends
   expect((await attempt(gateway, '127.0.0.2', terminal, GUESS)).result).toBe(RESULT.AUTH_FAILED);
 });
 
+test('whoever comes too soon has no longer than others to log in, and is a line a second in the log', async () => {
+  const gateway = await start('third', { M2M_LOGIN_DEADLINE: '3' });
+  const terminal = await operator.provision();
+  await slowDown(terminal.serial, '127.0.0.6', 100);
+  const retryAfter = (await told(gateway, '127.0.0.6', terminal)).tlvs.get(TAG.RETRY_AFTER)!.readUInt32BE(0);
+  const started = Date.now();
+  const socket = await dial(gateway, '127.0.0.6');
+  const frames = Array.from({ length: 200 }, () => login(terminal, { sequence: ++sequence }));
+  socket.send(...frames);
+  await socket.end();
+  const elapsed = Date.now() - started;
+  expect(elapsed).toBeLessThan(retryAfter);
+  const counted = () =>
+    gateway.log
+      .filter((line) => line['source.ip'] === '127.0.0.6' && line['m2m.detail'] === 'failed-attempts')
+      .map((line) => (line['m2m.count'] as number | undefined) ?? 1);
+  const all = () => counted().reduce((sum, count) => sum + count, 0);
+  await eventually('all of them', () => all() > socket.received.length);
+  expect(counted().length).toBeLessThanOrEqual(2 * (elapsed / 1_000 + 3));
+});
+
 test('a serial that nobody had a moment ago is let in as soon as it is provisioned', async () => {
   const terminal = newTerminal();
   for (const gateway of gateways) {

@@ -152,7 +152,11 @@ function readPrivate(path: string): string {
     return readFileSync(path, 'utf8');
   } catch (error) {
     if (error instanceof KeyFileError) throw error;
-    throw new KeyFileError(path, codeOf(error));
+    const code = codeOf(error);
+    throw new KeyFileError(
+      path,
+      code === 'ENOENT' ? 'ENOENT, it is not there; m2m keys init makes one' : code,
+    );
   }
 }
 

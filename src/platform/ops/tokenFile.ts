@@ -8,7 +8,7 @@ export class TokenFileError extends Error {
 }
 
 /** RFC 6750, section 2.1: what a token may consist of. */
-const TOKEN = /^[A-Za-z0-9._~+/-]{16,256}=*$/;
+const TOKEN = /^[A-Za-z0-9._~+/-]{1,256}=*$/;
 
 /** Tokens as their SHA-256, so that comparing takes the same time for all of them. */
 export type Tokens = readonly Buffer[];
@@ -21,7 +21,7 @@ export function readTokenFile(path: string): Tokens {
     if (token === '' || token.startsWith('#')) return [];
     if (!TOKEN.test(token))
       throw new TokenFileError(
-        `${path}, line ${n + 1}: a token has 16 to 256 letters, digits and any of ._~+/- (openssl rand -hex 24)`,
+        `${path}, line ${n + 1}: a token has 1 to 256 letters, digits and any of ._~+/- (openssl rand -hex 24)`,
       );
     return [hashed(token)];
   });

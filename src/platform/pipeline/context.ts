@@ -63,6 +63,8 @@ export function busy(context: PipelineContext, detail: string): Answer {
 export const LATER_TURN = 'later-turn';
 /** Detail of a BUSY that every terminal gets now. */
 export const DATABASE_AWAY = 'database-away';
+/** Detail of a THROTTLED that counts failed attempts. */
+export const FAILED_ATTEMPTS = 'failed-attempts';
 
 /**
  * Works on a login, or a challenge, where there is room for one more.

@@ -12,7 +12,15 @@ import type { Verdict } from '../flows/throttle';
 import type { Connection } from '../listener/connection';
 import type { Answer, TerminalView } from '../model';
 import { DatabaseAway } from '../store/database';
-import { admitted, busy, DATABASE_AWAY, LOOK_AGAIN_AFTER, pause, type PipelineContext } from './context';
+import {
+  admitted,
+  busy,
+  DATABASE_AWAY,
+  FAILED_ATTEMPTS,
+  LOOK_AGAIN_AFTER,
+  pause,
+  type PipelineContext,
+} from './context';
 import { lookUp } from './lookUp';
 
 export interface LoginOutcome {
@@ -58,7 +66,7 @@ function verdictOf({ result }: Answer): Verdict {
 
 /** @param wait milliseconds */
 export function throttled(wait: number): Answer {
-  return { result: 'THROTTLED', fields: { retryAfter: Math.ceil(wait) }, detail: 'failed-attempts' };
+  return { result: 'THROTTLED', fields: { retryAfter: Math.ceil(wait) }, detail: FAILED_ATTEMPTS };
 }
 
 async function settle(

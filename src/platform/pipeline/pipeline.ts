@@ -6,9 +6,9 @@ import { decode, type Message } from '../../protocol/decode';
 import { commandName, commandRow } from '../../protocol/commands';
 import { fault, FAULTS, faultText, isFault, type Fault } from '../../protocol/faults';
 import type { FramerEvent } from '../../protocol/framer';
-import { isWmmp, type Header } from '../../protocol/header';
+import { isWmmp, RESPONSE_BIT, type Header } from '../../protocol/header';
 import { RESULTS } from '../../protocol/results';
-import { encodeAnswer } from '../flows/answer';
+import { encodeAnswer, encodeDisconnect, encodeUnsignedDisconnect } from '../flows/answer';
 import { answersNotice, decideHeartbeat } from '../flows/inSession';
 import type { Connection, ConnectionHandler, Outcome } from '../listener/connection';
 import type { Answer } from '../model';
@@ -126,11 +126,11 @@ export class Pipeline implements ConnectionHandler {
   private bytes(message: Message, arrivedAt: number, answer: Answer): Outcome {
     // So that the time tells nothing about which serials exist.
     const delayed = answer.result === 'AUTH_FAILED' || message.command === 'AUTH_CHALLENGE';
-    const wait = answer.fields?.retryAfter;
+    const wait = answer.result === 'BUSY' ? answer.fields?.retryAfter : undefined;
     return {
       bytes: encodeAnswer(message.header, message.digest, answer, this.context.around().now),
       every: delayed ? this.refusalDelay : undefined,
-      // Whoever is told to come back may do so on this connection.
+      // Whoever is told to come back may do so on this connection; who has failed before has no more time than others.
       patience: wait === undefined ? undefined : arrivedAt + wait + COMES_BACK_WITHIN,
     };
   }
@@ -140,7 +140,23 @@ export class Pipeline implements ConnectionHandler {
     if (connection.dialect === 'wmmp') return this.wmmp.refuse(header, found, connection);
     const { result } = FAULTS[found.name];
     this.reporter.fault(commandName(header.command), result, faultText(found), connection);
+    if (isAnswer(header)) return { bytes: this.protocolError(connection), close: true };
     const bytes = encodeAnswer(header, undefined, { result }, this.context.around().now);
     return { bytes, close: RESULTS[result].closes };
   }
+
+  /** To an answer that is none: what would answer it would look like that answer. */
+  private protocolError(connection: Connection): Buffer | undefined {
+    const { session } = connection;
+    const sequence = connection.nextSequence();
+    return session === undefined
+      ? encodeUnsignedDisconnect(sequence, 'protocol-error')
+      : encodeDisconnect(session, sequence, 'protocol-error', this.context.around().now);
+  }
+}
+
+/** To a request of ours, as far as the header tells. */
+function isAnswer({ command }: Header): boolean {
+  const name = commandName(command);
+  return (command & RESPONSE_BIT) !== 0 && name !== undefined && commandRow(name).direction === 'downlink';
 }

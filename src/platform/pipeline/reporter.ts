@@ -7,7 +7,7 @@ import { resultLabel, type ResultName } from '../../protocol/results';
 import type { WmmpCommandName } from '../../protocol/wmmp/commands';
 import type { WmmpMessage } from '../../protocol/wmmp/decode';
 import type { Connection } from '../listener/connection';
-import { DATABASE_AWAY, LATER_TURN } from './context';
+import { DATABASE_AWAY, FAILED_ATTEMPTS, LATER_TURN } from './context';
 import { SETTLED } from '../flows/credentials';
 import { dialectOf } from '../flows/dialect';
 import type { Answer, Session, TerminalRecord, TerminalView } from '../model';
@@ -71,7 +71,7 @@ export class Reporter {
     answer: Answer,
     view: TerminalView | undefined,
   ): void {
-    const { log, metrics, now } = this.options;
+    const { metrics, now } = this.options;
     const result = resultLabel(answer.result);
     const version = versionText(message.header.version);
     metrics.logins.inc({ result, version });
@@ -83,27 +83,21 @@ export class Reporter {
       metrics.credentialChanges.inc({ step: 'settled-by-login' });
     }
     const facts = this.facts(message, connection, arrivedAt, answer);
-    if (message.command === 'AUTH_PROOF') {
-      log.event('mutual-proof', { ...facts, message: `${serial}: proof ${answer.detail ?? result}` });
-    }
     // Not one object after the other, spread: this line is written for every login.
     facts.message =
       answer.result === 'OK' ? `${serial} logged in` : `${serial} refused: ${answer.detail ?? result}`;
     facts.imei = message.fields.imei ?? view?.record.imei;
     facts.imsi = message.fields.imsi ?? view?.record.imsi;
     facts.firmware = message.fields.firmware;
-    this.tellLogin(answer, facts);
+    if (answer.result === 'OK') return this.tellLogin(message, facts);
+    const { of, all } = together(answer, facts);
+    this.options.junk.note(of, (count) => this.tellLogin(message, count === 1 ? facts : all(count)));
   }
 
-  private tellLogin({ detail }: Answer, facts: LogFacts): void {
-    const { log, junk } = this.options;
-    const many = detail === undefined ? undefined : TOLD_TO_MANY[detail];
-    if (detail === undefined || many === undefined) return log.event('terminal-login', facts);
-    junk.note(detail, (count) => {
-      const { outcome, reason } = facts;
-      const rest = { level: 'warn', outcome, reason, detail, count, message: many(count) } as const;
-      log.event('terminal-login', count === 1 ? facts : rest);
-    });
+  private tellLogin({ command }: Decoded, facts: LogFacts): void {
+    const { log } = this.options;
+    if (command === 'AUTH_PROOF') log.event('mutual-proof', facts);
+    log.event('terminal-login', facts);
   }
 
   request(message: Decoded, connection: Connection, arrivedAt: number, answer: Answer): void {
@@ -301,6 +295,28 @@ export class Reporter {
       firmware: undefined,
     };
   }
+}
+
+/** Under what repeats of a refusal share a line, and what is said of them all. */
+function together(
+  { detail = '' }: Answer,
+  facts: LogFacts,
+): { readonly of: string; readonly all: (count: number) => LogFacts } {
+  const { outcome, reason, ip, serial } = facts;
+  const many = TOLD_TO_MANY[detail];
+  const rest = { level: 'warn', outcome, reason, detail } as const;
+  if (many !== undefined) return { of: detail, all: (count) => ({ ...rest, count, message: many(count) }) };
+  if (detail === FAILED_ATTEMPTS)
+    return {
+      of: `${ip}|${detail}`,
+      all: (count) => ({
+        ...rest,
+        ip,
+        count,
+        message: `${count} logins from ${ip} came too soon after failed ones`,
+      }),
+    };
+  return { of: `${ip}|${serial}|${reason}|${detail}`, all: (count) => ({ ...facts, count }) };
 }
 
 /** What of the frame did not fit, as far as its reason is about that. */

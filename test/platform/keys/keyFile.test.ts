@@ -56,7 +56,9 @@ test.each<[string, (content: ReturnType<typeof good>) => unknown, RegExp]>([
 });
 
 test('not JSON, not there, readable by others', () => {
-  expect(() => readKeyFile(relative('', file))).toThrow(`M2M_KEY_FILE: key file ${file}: ENOENT`);
+  expect(() => readKeyFile(relative('', file))).toThrow(
+    `M2M_KEY_FILE: key file ${file}: ENOENT, it is not there; m2m keys init makes one`,
+  );
   writeFileSync(file, '{', { mode: 0o600 });
   expect(() => readKeyFile(file)).toThrow(/not JSON/);
   chmodSync(file, 0o640);

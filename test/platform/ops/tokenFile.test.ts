@@ -20,14 +20,15 @@ test('one token a line; comments and empty lines do not count', () => {
   expect(tokenIndex(tokens, 'ABCDEFGHIJKLMNOP==')).toBe(1);
   expect(tokenIndex(tokens, 'abcdefghijklmnoq')).toBeUndefined();
   expect(tokenIndex(tokens, '')).toBeUndefined();
+  expect(tokenIndex(readTokenFile(file('s\n')), 's')).toBe(0);
 });
 
 test.each([
   [
-    'too short, without showing it',
-    'abcdefghijklmnop\nshort-secret\n',
+    'what is no token, without showing it',
+    'abcdefghijklmnop\nshort-secret two\n',
     0o600,
-    /tokens, line 2: a token has 16/,
+    /tokens, line 2: a token has 1 to 256/,
   ],
   ['nothing in it', '# nobody\n', 0o600, /holds no token/],
   ['readable by others', 'abcdefghijklmnop\n', 0o640, /others may read it; chmod 600/],

@@ -11,7 +11,7 @@ import type { Failures } from '../../../src/platform/store/failures';
 
 const connection = { address: '127.0.0.9', port: 4711 } as Connection;
 
-function loginOf(serial: string): Decoded {
+function loginOf(serial: string, command: 'LOGIN' | 'AUTH_PROOF' = 'LOGIN'): Decoded {
   const header = {
     length: 28,
     command: 1,
@@ -24,7 +24,7 @@ function loginOf(serial: string): Decoded {
   header.serial.write(serial);
   return {
     header: { ...header, serialText: serial },
-    command: 'LOGIN',
+    command,
     isResponse: false,
     fields: {},
     digest: undefined,
@@ -48,7 +48,9 @@ function bench() {
   });
   const answered = (serial: string, answer: Answer) =>
     reporter.login(loginOf(serial), connection, 1_000, answer, undefined);
-  return { lines, junk, answered };
+  const proven = (serial: string, answer: Answer) =>
+    reporter.login(loginOf(serial, 'AUTH_PROOF'), connection, 1_000, answer, undefined);
+  return { lines, junk, answered, proven };
 }
 
 test.each([
@@ -68,4 +70,45 @@ test('a terminal whose row is locked has a line of its own', () => {
   for (const serial of ['T1', 'T2']) answered(serial, { result: 'BUSY', detail: 'terminal-locked' });
   junk.stop();
   expect(lines.map(({ serial }) => serial)).toEqual(['T1', 'T2']);
+});
+
+test('a login that is refused again and again is a line for the first, and one for the rest', () => {
+  const { lines, junk, answered } = bench();
+  const wrong: Answer = { result: 'AUTH_FAILED', detail: 'wrong-digest' };
+  for (let i = 0; i < 5; i++) answered('T1', wrong);
+  answered('T2', wrong);
+  answered('T1', { result: 'SUSPENDED', detail: 'suspended' });
+  expect(lines.map(({ serial, detail }) => [serial, detail])).toEqual([
+    ['T1', 'wrong-digest'],
+    ['T2', 'wrong-digest'],
+    ['T1', 'suspended'],
+  ]);
+  junk.stop();
+  expect(lines.slice(3)).toEqual([{ ...lines[0], count: 4 }]);
+});
+
+test('who comes too soon after failed attempts is a line for the first, and one for the rest, of all serials', () => {
+  const { lines, junk, answered } = bench();
+  for (let i = 0; i < 1_000; i++) answered(`T${i}`, { result: 'THROTTLED', detail: 'failed-attempts' });
+  expect(lines).toMatchObject([{ serial: 'T0', reason: 'throttled' }]);
+  junk.stop();
+  expect(lines.slice(1)).toEqual([
+    {
+      level: 'warn',
+      outcome: 'failure',
+      reason: 'throttled',
+      detail: 'failed-attempts',
+      ip: '127.0.0.9',
+      count: 999,
+      message: '999 logins from 127.0.0.9 came too soon after failed ones',
+    },
+  ]);
+});
+
+test('a proof that is refused again and again is two lines for the first, and two for the rest', () => {
+  const { lines, junk, proven } = bench();
+  for (let i = 0; i < 3; i++) proven('T1', { result: 'AUTH_FAILED', detail: 'wrong-digest' });
+  expect(lines).toHaveLength(2);
+  junk.stop();
+  expect(lines.map(({ count }) => count)).toEqual([undefined, undefined, 2, 2]);
 });
