@@ -174,7 +174,7 @@ test('tokens come and go without a restart', async () => {
   );
   expect((await post(one, '{"serial":"NOBODY"}', added)).status).toBe(200);
   const before = one.log.length;
-  replace('short\n');
+  replace('no token\n');
   const line = await one.logged(
     (entry) => entry['event.action'] === 'tokens-changed' && entry['event.outcome'] === 'failure',
   );

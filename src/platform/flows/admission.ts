@@ -22,7 +22,7 @@ const LEAST_RATE = 100;
 
 /** A login that was let in; it is handed back when it has been answered. */
 export interface Ticket {
-  readonly since: number;
+  since: number;
 }
 
 export class Admission {
@@ -63,6 +63,17 @@ export class Admission {
   leave(ticket: Ticket, now: number): void {
     if (this.underWay.delete(ticket)) this.finished++;
     this.measure(now);
+  }
+
+  /** It waits for somebody who holds its row: that says nothing about the database. */
+  stepAside(ticket: Ticket): void {
+    this.underWay.delete(ticket);
+  }
+
+  /** It asks the database again. */
+  stepBack(ticket: Ticket, now: number): void {
+    ticket.since = now;
+    this.underWay.add(ticket);
   }
 
   private turn(now: number): number {

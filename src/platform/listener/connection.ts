@@ -172,8 +172,8 @@ export class Connection {
     if (this.stalledSince > 0 && now - this.stalledSince > STALL_LIMIT) return 'stalled';
     if (now < this.deadline) return undefined;
     if (this.mode === 'closing') return 'lingering';
-    // Who waits for our answer is not late.
-    if (this.isAtWork) return undefined;
+    // Who waits for our answer is not late; who does not read hears of nothing, and is given up in time.
+    if (this.isAtWork || this.stalledSince > 0) return undefined;
     return this.session === undefined ? 'login-deadline' : 'idle';
   }
 
@@ -227,6 +227,8 @@ export class Connection {
 
   private onDrain(): void {
     this.stalledSince = 0;
+    // Where nothing waits, `run` reads no further.
+    if (this.queue.length <= QUEUE_LOW) this.socket.resume();
     void this.run();
   }
 

@@ -66,6 +66,9 @@ export const DATABASE_AWAY = 'database-away';
 /** Detail of a THROTTLED that counts failed attempts. */
 export const FAILED_ATTEMPTS = 'failed-attempts';
 
+/** Pauses so many milliseconds, which do not count as the database's. */
+export type Aside = (milliseconds: number) => Promise<void>;
+
 /**
  * Works on a login, or a challenge, where there is room for one more.
  *
@@ -73,13 +76,19 @@ export const FAILED_ATTEMPTS = 'failed-attempts';
  */
 export async function admitted<T>(
   { admission, now }: PipelineContext,
-  work: () => Promise<T>,
+  work: (aside: Aside) => Promise<T>,
 ): Promise<T | Answer> {
   const ticket = admission.enter(now());
   if (typeof ticket === 'number')
     return { result: 'BUSY', fields: { retryAfter: ticket }, detail: LATER_TURN };
+  const aside: Aside = async (milliseconds) => {
+    if (milliseconds === 0) return;
+    admission.stepAside(ticket);
+    await pause(milliseconds);
+    admission.stepBack(ticket, now());
+  };
   try {
-    return await work();
+    return await work(aside);
   } finally {
     admission.leave(ticket, now());
   }

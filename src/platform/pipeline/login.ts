@@ -18,7 +18,7 @@ import {
   DATABASE_AWAY,
   FAILED_ATTEMPTS,
   LOOK_AGAIN_AFTER,
-  pause,
+  type Aside,
   type PipelineContext,
 } from './context';
 import { lookUp } from './lookUp';
@@ -46,7 +46,7 @@ export async function login(
     decideLogin(message, view, context.around(), connection.address, challenge);
   let verdict: Verdict = 'neither';
   try {
-    const outcome = await admitted(context, () => settle(context, connection, serial, judge));
+    const outcome = await admitted(context, (aside) => settle(context, connection, serial, judge, aside));
     if (!('answer' in outcome)) return { answer: outcome, view: undefined };
     verdict = verdictOf(outcome.answer);
     return outcome;
@@ -74,6 +74,7 @@ async function settle(
   connection: Connection,
   serial: string,
   judge: (view: TerminalView) => LoginDecision,
+  aside: Aside,
 ): Promise<LoginOutcome> {
   const since = context.now();
   const cached = context.cache.get(serial);
@@ -85,7 +86,7 @@ async function settle(
     }
   }
   for (const wait of LOOK_AGAIN_AFTER) {
-    await pause(wait);
+    await aside(wait);
     const view = await lookUp(context, serial);
     const decision = judge(view ?? { record: context.decoy, row: undefined });
     if (view === undefined) return { answer: { result: 'AUTH_FAILED', detail: 'unknown-serial' }, view };

@@ -34,6 +34,7 @@ export class Connections {
   readonly clock = new ServerClock();
   private readonly pool: Pool;
   private readonly sockets = new Set<Socket>();
+  private readonly waiting = new Set<(error: Error) => void>();
   private roomier: NodeJS.Timeout | undefined;
 
   /** @param onBroken an idle connection broke */
@@ -54,7 +55,7 @@ export class Connections {
   async lend(): Promise<PoolClient> {
     for (;;) {
       try {
-        return await this.pool.connect();
+        return await this.next();
       } catch (error) {
         if (!isCrowded(error) || this.pool.totalCount === 0) throw error;
         this.makeDo();
@@ -69,6 +70,8 @@ export class Connections {
    */
   async letGo(patience: number): Promise<void> {
     clearTimeout(this.roomier);
+    for (const giveUp of this.waiting) giveUp(new Error('all connections were let go of'));
+    this.waiting.clear();
     const late = new Promise<void>((resolve) => {
       setTimeout(() => {
         for (const socket of this.sockets) socket.destroy();
@@ -76,6 +79,23 @@ export class Connections {
       }, patience).unref();
     });
     await Promise.race([this.pool.end(), late]);
+  }
+
+  /** A pool that is ended serves nobody who waits for one of its connections, and tells nobody so. */
+  private next(): Promise<PoolClient> {
+    return new Promise((resolve, reject) => {
+      this.waiting.add(reject);
+      this.pool.connect().then(
+        (client) => {
+          if (this.waiting.delete(reject)) resolve(client);
+          else client.release();
+        },
+        (error: Error) => {
+          this.waiting.delete(reject);
+          reject(error);
+        },
+      );
+    });
   }
 
   /** The server has no more connections to give: work goes on with those that stand. */

@@ -110,7 +110,17 @@ const DETACH: Statement = {
     SELECT s.terminal_id FROM unnest($1::bigint[], $2::bytea[]) AS i (terminal_id, session_id)
     JOIN m2m.session AS s ON s.terminal_id = i.terminal_id AND s.session_id = i.session_id
     FOR NO KEY UPDATE OF s SKIP LOCKED
-  ) AS held WHERE s.terminal_id = held.terminal_id`,
+  ) AS held WHERE s.terminal_id = held.terminal_id
+  RETURNING s.terminal_id`,
+};
+
+/** Which of them are still shown on line. */
+const ATTACHED: Statement = {
+  name: 'session-attached',
+  text: `
+  SELECT s.terminal_id FROM unnest($1::bigint[], $2::bytea[]) AS i (terminal_id, session_id)
+  JOIN m2m.session AS s ON s.terminal_id = i.terminal_id AND s.session_id = i.session_id
+  WHERE s.connected`,
 };
 
 const EXPIRE: Statement = {
@@ -122,7 +132,8 @@ const EXPIRE: Statement = {
     SELECT s.terminal_id FROM unnest($1::bigint[], $2::bytea[]) AS i (terminal_id, session_id)
     JOIN m2m.session AS s ON s.terminal_id = i.terminal_id AND s.session_id = i.session_id
     FOR NO KEY UPDATE OF s SKIP LOCKED
-  ) AS held WHERE s.terminal_id = held.terminal_id`,
+  ) AS held WHERE s.terminal_id = held.terminal_id
+  RETURNING s.terminal_id`,
 };
 
 export interface SessionsOptions {
@@ -137,11 +148,16 @@ export interface SessionsOptions {
 
 type Named = Pick<SessionWrite, 'terminalId' | 'sessionId'>;
 
+/** After an outage all that went meanwhile are left: so many are noted at once. */
+const LEFT_AT_ONCE = 5_000;
+
 export class Sessions {
   private readonly logins: Batcher<LoginWrite, Committed>;
   private readonly changes: Batcher<SessionWrite, Committed>;
-  private readonly detached: Batcher<Named, undefined>;
-  private readonly expired: Batcher<Named, undefined>;
+  private readonly detached: Batcher<Named, boolean>;
+  private readonly expired: Batcher<Named, boolean>;
+  /** Whose row somebody held, or for whom the database was away when their connection went. */
+  private readonly undetached = new Map<number, Named>();
 
   constructor(private readonly options: SessionsOptions) {
     const keyOf = (item: { terminalId: number }) => item.terminalId;
@@ -152,7 +168,7 @@ export class Sessions {
       run: (items) => this.commitChanges(items),
     });
     const atLeisure = (statement: Statement) =>
-      new Batcher<Named, undefined>({
+      new Batcher<Named, boolean>({
         ...shared,
         maxUnderWay: 1,
         window: 50,
@@ -185,7 +201,25 @@ export class Sessions {
 
   /** Notes that the connection of a session is gone; the session stands. */
   async detach(session: Named): Promise<void> {
-    await this.detached.submit(session);
+    let done = false;
+    try {
+      done = await this.detached.submit(session);
+    } finally {
+      if (!done) this.undetached.set(session.terminalId, session);
+    }
+  }
+
+  /** Notes what detach() could not, as far as it still holds. */
+  async detachLeft(): Promise<void> {
+    const left = [...this.undetached.values()].slice(0, LEFT_AT_ONCE);
+    if (left.length === 0) return;
+    const { rows } = await this.options.database.query({ ...ATTACHED, values: named(left) });
+    const attached = new Set(rows.map(([id]) => Number(id)));
+    for (const session of left)
+      if (this.undetached.get(session.terminalId) === session) this.undetached.delete(session.terminalId);
+    await Promise.all(
+      left.filter(({ terminalId }) => attached.has(terminalId)).map((session) => this.detach(session)),
+    );
   }
 
   /** Ends a session whose time is up: after a storm that is the whole fleet's, a day later. */
@@ -219,15 +253,11 @@ export class Sessions {
     );
   }
 
-  private async mark(statement: Statement, items: readonly Named[]): Promise<undefined[]> {
-    await this.run({
-      ...statement,
-      values: [
-        plainArray(items.map((item) => item.terminalId)),
-        byteaArray(items.map((item) => Buffer.from(item.sessionId, 'hex'))),
-      ],
-    });
-    return items.map(() => undefined);
+  /** @returns for which of them it was done */
+  private async mark(statement: Statement, items: readonly Named[]): Promise<boolean[]> {
+    const rows = await this.run({ ...statement, values: named(items) });
+    const done = new Set(rows.map(([id]) => Number(id)));
+    return items.map(({ terminalId }) => done.has(terminalId));
   }
 
   private columns<T extends LoginWrite | SessionWrite>(
@@ -266,6 +296,13 @@ export class Sessions {
       }
     }
   }
+}
+
+function named(items: readonly Named[]): unknown[] {
+  return [
+    plainArray(items.map((item) => item.terminalId)),
+    byteaArray(items.map((item) => Buffer.from(item.sessionId, 'hex'))),
+  ];
 }
 
 /** Writes that touch secrets are few: they go by a statement of their own, and the many pay nothing for them. */

@@ -85,6 +85,7 @@ export class GatewayStore {
   private sealing: NodeJS.Timeout | undefined;
   /** A database that is slow would otherwise be asked again while it is answering. */
   private advancing = false;
+  private detaching = false;
 
   constructor(private readonly options: StoreOptions) {
     const { ring } = options.keys;
@@ -156,6 +157,7 @@ export class GatewayStore {
     if (duties.office) this.housekeeping.start();
     this.sealing = setInterval(() => {
       this.seal();
+      void this.detachLeft();
       if (this.options.keys.candidate !== undefined) void this.advanceKey();
     }, SEAL_INTERVAL);
     this.seal();
@@ -267,6 +269,13 @@ export class GatewayStore {
 
   private seal(): void {
     if (this.options.duties.office) void this.sealer.run();
+  }
+
+  private async detachLeft(): Promise<void> {
+    if (this.detaching || !this.database.available) return;
+    this.detaching = true;
+    await this.sessions.detachLeft().catch(this.onError);
+    this.detaching = false;
   }
 
   private async advanceKey(): Promise<void> {

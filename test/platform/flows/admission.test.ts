@@ -37,6 +37,18 @@ test('a single login that the database does not finish turns the others away, un
   expect(isTicket(admission.enter(T0 + OLDEST))).toBe(true);
 });
 
+test('one that waits for somebody who holds its row is not counted meanwhile, and from its return on', () => {
+  const admission = new Admission(OLDEST, () => 0.5);
+  const passed = admission.enter(T0) as Ticket;
+  admission.stepAside(passed);
+  expect(admission.size).toBe(0);
+  expect(isTicket(admission.enter(T0 + OLDEST))).toBe(true);
+  admission.stepBack(passed, T0 + OLDEST);
+  expect(admission.size).toBe(2);
+  expect(isTicket(admission.enter(T0 + 2 * OLDEST - 1))).toBe(true);
+  expect(isTicket(admission.enter(T0 + 2 * OLDEST))).toBe(false);
+});
+
 test('turns stand one behind the other at the rate at which logins are finished', () => {
   const { admission, tickets } = full();
   // 1,000 a second, for some seconds with somebody at the door.

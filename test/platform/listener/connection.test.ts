@@ -97,6 +97,26 @@ test('a peer that reads again after a while is served on', async () => {
   await eventually('all frames', () => handled === 60);
 });
 
+test('a peer that does not read is told nothing, and so counted once: when it is given up', async () => {
+  handle = () => ({ bytes: Buffer.alloc(256 * 1024) });
+  client.pause();
+  client.write(frames(60));
+  await eventually('a stalled one', () => connection.overdue(time + 10_001) === 'stalled');
+  expect(connection.overdue(time + 10_000)).toBeUndefined();
+});
+
+test('a peer that did not read what it was told unasked is heard when it has', async () => {
+  handle = () => ({});
+  client.pause();
+  await eventually('a stalled one', () => {
+    connection.send(Buffer.alloc(256 * 1024));
+    return connection.overdue(time + 10_001) === 'stalled';
+  });
+  client.resume();
+  client.write(frames(1));
+  await eventually('its frame', () => handled === 1);
+});
+
 test('frames behind one that waits are held within bounds: reading pauses', async () => {
   let release = () => {};
   handle = (n) => (n === 1 ? new Promise((resolve) => (release = () => resolve({}))) : {});

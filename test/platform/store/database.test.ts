@@ -243,3 +243,25 @@ test('a server with no connections to spare: work goes on with those that stand'
     await fixture.client.query('DROP ROLE narrow');
   }
 });
+
+test('who waits for a connection of a server that is lost hears of it at once', async () => {
+  const { database, told, one } = open({ size: 1 });
+  await one();
+  const busy = failure(database.query({ text: 'SELECT pg_sleep(600)' }));
+  await eventually('a statement under way', async () => {
+    const { rowCount } = await fixture.client.query(
+      `SELECT FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(600)'`,
+    );
+    return rowCount === 1;
+  });
+  const waiting = failure(one());
+  const before = performance.now();
+  wire.cut();
+  const errors = await Promise.all([busy, waiting]);
+  // The pool would leave it waiting for the whole time that a statement has.
+  expect(performance.now() - before).toBeLessThan(PATIENCE_MS);
+  expect(errors.map(({ unsure }) => unsure)).toEqual([true, false]);
+  wire.heal();
+  await told(/^back$/);
+  await one();
+});

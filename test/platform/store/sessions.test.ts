@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { keyRing } from '../../../src/crypto/sealing';
 import { replayCutoff, replayEntry } from '../../../src/platform/flows/replay';
 import type { LoginWrite } from '../../../src/platform/model';
-import { Database } from '../../../src/platform/store/database';
+import { Database, DatabaseAway } from '../../../src/platform/store/database';
 import { Sessions } from '../../../src/platform/store/sessions';
 import { NO_EVENTS, openFixture, provision, type Fixture } from './sqlFixture';
 
@@ -76,4 +76,38 @@ test('a fleet whose connections are gone: noted, and the sessions stand', async 
   await Promise.all(fleet.map((one) => sessions.detach(one)));
   expect(statements.mock.calls.length).toBeLessThanOrEqual(FEW);
   expect(await counted('session_id IS NOT NULL AND NOT connected')).toBe(FLEET);
+});
+
+test('a connection that went while somebody held the row is noted once he lets go; one that was replaced is not', async () => {
+  const [held, replaced] = fleet as [LoginWrite, LoginWrite];
+  const operator = await fixture.open();
+  await operator.query('BEGIN');
+  await operator.query('SELECT FROM m2m.session WHERE terminal_id = ANY ($1) FOR UPDATE', [
+    [held.terminalId, replaced.terminalId],
+  ]);
+  await Promise.all(fleet.map((one) => sessions.detach(one)));
+  expect(await counted('connected')).toBe(2);
+  await sessions.detachLeft();
+  expect(await counted('connected')).toBe(2);
+  await operator.query(`UPDATE m2m.session SET session_id = '\\x00000000000000ff' WHERE terminal_id = $1`, [
+    replaced.terminalId,
+  ]);
+  await operator.query('COMMIT');
+  await sessions.detachLeft();
+  expect(await counted('connected')).toBe(1);
+  statements.mockClear();
+  await sessions.detachLeft();
+  expect(statements).not.toHaveBeenCalled();
+});
+
+test('connections that went while the database was away are noted when it is back', async () => {
+  statements.mockRejectedValue(new DatabaseAway('away', false));
+  const told = await Promise.allSettled(fleet.map((one) => sessions.detach(one)));
+  expect(told.every(({ status }) => status === 'rejected')).toBe(true);
+  statements.mockRestore();
+  statements = jest.spyOn(database, 'query');
+  expect(await counted('connected')).toBe(FLEET);
+  await sessions.detachLeft();
+  expect(statements.mock.calls.length).toBeLessThanOrEqual(FEW);
+  expect(await counted('connected')).toBe(0);
 });
