@@ -16,7 +16,7 @@ const GLOBALS = [
 ];
 
 export default tseslint.config(
-  { ignores: ['dist', 'coverage', '.data', '.stryker-tmp'] },
+  { ignores: ['dist', 'coverage', '.data', 'reports'] },
   js.configs.recommended,
   {
     files: ['**/*.ts'],

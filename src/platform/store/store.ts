@@ -27,7 +27,7 @@ export interface Duties {
 
 /** Terminals whose records are kept in memory. */
 const CACHE_CAPACITY = 200_000;
-const SEAL_INTERVAL = 1_000;
+const CHORES_INTERVAL = 1_000;
 
 export interface StoreOptions {
   readonly url: string;
@@ -82,7 +82,7 @@ export class GatewayStore {
   private readonly feed: ChangeFeed;
   private readonly housekeeping: Housekeeping;
   private counters: DatabaseCounters | undefined;
-  private sealing: NodeJS.Timeout | undefined;
+  private chores: NodeJS.Timeout | undefined;
   /** A database that is slow would otherwise be asked again while it is answering. */
   private advancing = false;
   private detaching = false;
@@ -155,16 +155,16 @@ export class GatewayStore {
       await this.throttles.start();
     }
     if (duties.office) this.housekeeping.start();
-    this.sealing = setInterval(() => {
+    this.chores = setInterval(() => {
       this.seal();
       void this.detachLeft();
       if (this.options.keys.candidate !== undefined) void this.advanceKey();
-    }, SEAL_INTERVAL);
+    }, CHORES_INTERVAL);
     this.seal();
   }
 
   async close(): Promise<void> {
-    clearInterval(this.sealing);
+    clearInterval(this.chores);
     this.housekeeping.stop();
     await this.feed.stop();
     await this.failures.write();
