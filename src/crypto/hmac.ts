@@ -13,8 +13,10 @@ const OUTER_PAD = 0x5c;
 
 /** Larger messages than frames of the usual limit get a buffer of their own. */
 const SCRATCH_SIZE = 4_096;
-const scratch = Buffer.allocUnsafeSlow(SCRATCH_SIZE);
+// Not as Buffers, whose `fill` goes through native code.
+const scratch = new Uint8Array(SCRATCH_SIZE);
 const outer = Buffer.allocUnsafeSlow(BLOCK + SIZE);
+const outerBytes = new Uint8Array(outer.buffer);
 
 /** @param algorithm one that OpenSSL has  @returns its digest of `bytes` */
 export function digestOf(algorithm: 'md5' | 'sha256', bytes: Buffer): Buffer {
@@ -28,7 +30,7 @@ export function digestOf(algorithm: 'md5' | 'sha256', bytes: Buffer): Buffer {
 export function hmacSha256(key: Buffer, ...parts: readonly Buffer[]): Buffer {
   let size = BLOCK;
   for (const part of parts) size += part.length;
-  const inner = size > SCRATCH_SIZE ? Buffer.allocUnsafe(size) : scratch;
+  const inner = size > SCRATCH_SIZE ? new Uint8Array(size) : scratch;
   padBoth(key.length > BLOCK ? digestOf('sha256', key) : key, inner);
   let end = BLOCK;
   for (const part of parts) {
@@ -39,16 +41,16 @@ export function hmacSha256(key: Buffer, ...parts: readonly Buffer[]): Buffer {
   outer.write(hash('sha256', inner.subarray(0, end), 'binary'), BLOCK, 'latin1');
   const digest = digestOf('sha256', outer);
   inner.fill(0, 0, end);
-  outer.fill(0);
+  outerBytes.fill(0);
   return digest;
 }
 
-function padBoth(key: Buffer, inner: Buffer): void {
+function padBoth(key: Buffer, inner: Uint8Array): void {
   inner.fill(INNER_PAD, 0, BLOCK);
-  outer.fill(OUTER_PAD, 0, BLOCK);
+  outerBytes.fill(OUTER_PAD, 0, BLOCK);
   for (let i = 0; i < key.length; i++) {
     const byte = key[i] as number;
     inner[i] = byte ^ INNER_PAD;
-    outer[i] = byte ^ OUTER_PAD;
+    outerBytes[i] = byte ^ OUTER_PAD;
   }
 }

@@ -30,7 +30,8 @@ function layOut(message: Outgoing, suite: number, digestRoom: number): { frame: 
   const values = valuesInOrder(message);
   const bodyEnd = values.reduce((sum, [, value]) => sum + TLV_HEAD + value.length, HEADER_SIZE);
   const frame = Buffer.allocUnsafe(bodyEnd + digestRoom);
-  writeHeader(frame, { ...message.header, suite, length: frame.length });
+  const { command, sequence, version, result, serial } = message.header;
+  writeHeader(frame, { length: frame.length, command, sequence, version, suite, result, serial });
   let offset = HEADER_SIZE;
   for (const [tag, value] of values) offset = writeTlv(frame, offset, tag, value);
   return { frame, bodyEnd };

@@ -31,7 +31,7 @@ export function walkTlvs(frame: Buffer, start: number): Tlv[] | Fault {
 export function writeTlv(target: Buffer, offset: number, tag: number, value: Buffer): number {
   target.writeUInt16BE(tag, offset);
   target.writeUInt16BE(value.length, offset + 2);
-  value.copy(target, offset + TLV_HEAD);
+  target.set(value, offset + TLV_HEAD);
   return offset + TLV_HEAD + value.length;
 }
 

@@ -132,9 +132,10 @@ export class Listener {
 
   /** Where it comes from is known now, also behind a load balancer. */
   private welcome(socket: Socket, origin: Origin, onward: Onward): void {
-    const leave = this.options.newcomers.enter(sourceOf(origin.address));
+    const { address, port, acceptedAt, local } = origin;
+    const leave = this.options.newcomers.enter(sourceOf(address));
     if (leave === undefined) return this.turnAway(socket, 'newcomers', origin);
-    onward(socket, { ...origin, onSettled: leave });
+    onward(socket, { address, port, acceptedAt, local, onSettled: leave });
   }
 
   private turnAway(socket: Socket, reason: Refusal, origin: Origin): void {

@@ -9,7 +9,12 @@ export function plainArray(values: readonly (number | string | undefined)[]): st
 }
 
 export function byteaArray(values: readonly (Buffer | undefined)[]): string {
-  return `{${values.map((value) => (value === undefined ? 'NULL' : `"\\\\x${value.toString('hex')}"`)).join(',')}}`;
+  return hexArray(values.map((value) => value?.toString('hex')));
+}
+
+/** Bytes that stand as hexadecimal digits. */
+export function hexArray(values: readonly (string | undefined)[]): string {
+  return `{${values.map((value) => (value === undefined ? 'NULL' : `"\\\\x${value}"`)).join(',')}}`;
 }
 
 /** Any text, quoted. */

@@ -14,7 +14,7 @@
 import { seal, type KeyRing } from '../../crypto/sealing';
 import { LOGINS_KEPT, REQUESTS_KEPT } from '../flows/replay';
 import type { LoginWrite, SessionWrite } from '../model';
-import { byteaArray, plainArray, textArray } from './arrays';
+import { byteaArray, hexArray, plainArray, textArray } from './arrays';
 import { Batcher } from './batcher';
 import { NO_SECRETS, secretColumns, SECRETS, type SecretsSql } from './credentialWrites';
 import type { Database, Timed } from './database';
@@ -268,7 +268,7 @@ export class Sessions {
     return [
       plainArray(items.map((item) => item.terminalId)),
       plainArray(items.map((item) => item.revision)),
-      byteaArray(items.map((item) => Buffer.from(item.sessionId, 'hex'))),
+      hexArray(items.map((item) => item.sessionId)),
       plainArray(items.map(word)),
       byteaArray(
         items.map(({ sessionKey, serial }) => sessionKey && seal(ring, 'session_key', serial, sessionKey)),
@@ -299,10 +299,7 @@ export class Sessions {
 }
 
 function named(items: readonly Named[]): unknown[] {
-  return [
-    plainArray(items.map((item) => item.terminalId)),
-    byteaArray(items.map((item) => Buffer.from(item.sessionId, 'hex'))),
-  ];
+  return [plainArray(items.map((item) => item.terminalId)), hexArray(items.map((item) => item.sessionId))];
 }
 
 /** Writes that touch secrets are few: they go by a statement of their own, and the many pay nothing for them. */

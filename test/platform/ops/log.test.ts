@@ -1,4 +1,5 @@
 import { Writable } from 'node:stream';
+import fc from 'fast-check';
 import { createLog } from '../../../src/platform/ops/log';
 import { LogSink } from '../../../src/platform/ops/logSink';
 import { RollUp } from '../../../src/platform/ops/rollUp';
@@ -47,6 +48,28 @@ test('a line is one JSON object with ECS names; what is absent is left out; iden
   });
   expect(Date.parse(line['@timestamp'] as string)).not.toBeNaN();
   expect(Object.keys(line)).not.toContain('event.reason');
+});
+
+test('whatever a field holds, it stays one field of one line', async () => {
+  const text = fc.string({ unit: 'binary', maxLength: 20 });
+  const facts = fc.record({ message: text, detail: text, serial: text, firmware: text, error: text });
+  await fc.assert(
+    fc.asyncProperty(facts, fc.integer(), async (of, count) => {
+      const { stream, written } = target('takes');
+      const sink = new LogSink(stream);
+      const log = createLog({ sink, level: 'info', gateway: of.message, identifiers: 'full' });
+      log.event('frame-refused', { ...of, count, imei: of.detail });
+      await sink.flush();
+      expect(written.join('').split('\n')).toHaveLength(2);
+      expect(JSON.parse(written.join(''))).toEqual({
+        '@timestamp': expect.any(String) as string,
+        ...{ 'log.level': 'info', 'ecs.version': '8.10.0', 'event.action': 'frame-refused' },
+        ...{ message: of.message, 'm2m.gateway': of.message, 'process.pid': process.pid },
+        ...{ 'm2m.detail': of.detail, 'm2m.imei': of.detail, 'device.id': of.serial },
+        ...{ 'm2m.firmware': of.firmware, 'error.message': of.error, 'm2m.count': count },
+      });
+    }),
+  );
 });
 
 test('a stalled sink neither blocks nor takes memory without bound: lines are dropped and counted', async () => {
