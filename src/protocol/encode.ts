@@ -30,6 +30,7 @@ function layOut(message: Outgoing, suite: number, digestRoom: number): { frame: 
   const values = valuesInOrder(message);
   const bodyEnd = values.reduce((sum, [, value]) => sum + TLV_HEAD + value.length, HEADER_SIZE);
   const frame = Buffer.allocUnsafe(bodyEnd + digestRoom);
+  // Cloning an object with a number beyond 31 bits takes Node 20 as long as all the rest of this.
   const { command, sequence, version, result, serial } = message.header;
   writeHeader(frame, { length: frame.length, command, sequence, version, suite, result, serial });
   let offset = HEADER_SIZE;

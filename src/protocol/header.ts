@@ -56,8 +56,8 @@ export function isWmmp(version: number): boolean {
  * buffers from short input instead of complaining.
  */
 export function readHeader(bytes: Buffer): ReadHeader {
+  // A new object follows: binary-parser deletes from the one that it makes, and V8 is slow with such from then on.
   const { length, command, sequence, version, suite, result, serial } = layout.parse(bytes) as Header;
-  // A new object: binary-parser deletes from the one that it makes, and V8 is slow with such from then on.
   const text = serialText(serial);
   return { length, command, sequence, version, suite, result, serial, serialText: text };
 }
