@@ -12,6 +12,7 @@ import { readTokenFile, TokenFileError } from '../platform/ops/tokenFile';
 import { KeysDoNotFit } from '../platform/store/sealingKeys';
 import { makeDataFolder } from './database';
 import { usage } from './errors';
+import { listenFailure } from './listenFailure';
 
 /** Wrong settings and keys end the command with 2 before anything is started. */
 export function checkedSettings(): Settings {
@@ -136,16 +137,7 @@ export function endSignal(): Promise<void> {
 /** Why a gateway did not start, for people. */
 export function startFailure(error: unknown, settings: Settings): string {
   if (error instanceof KeysDoNotFit) return misfit(error, settings.keyFile);
-  const { code, syscall, port } = error as NodeJS.ErrnoException & { port?: number };
-  if (syscall !== 'listen' && code !== 'EADDRINUSE')
-    return error instanceof Error ? error.message : String(error);
-  const { listen, opsListen, tlsListen = listen } = settings;
-  const named = { M2M_OPS_LISTEN: opsListen, M2M_LISTEN: listen, M2M_TLS_LISTEN: tlsListen };
-  const found = Object.entries(named).find(([, endpoint]) => endpoint.port === port);
-  const [variable, { host, port: wanted }] = found ?? ['M2M_LISTEN', listen];
-  const why =
-    code === 'EADDRINUSE' ? 'is in use by another process' : `cannot be listened on (${code ?? 'unknown'})`;
-  return `${variable}: ${host}:${wanted} ${why}`;
+  return listenFailure(error, settings) ?? (error instanceof Error ? error.message : String(error));
 }
 
 export function misfit(error: KeysDoNotFit, keyFile: string): string {
