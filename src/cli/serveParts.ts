@@ -134,6 +134,20 @@ export function endSignal(): Promise<void> {
   });
 }
 
+/**
+ * Before anything is served nobody is sent away: who ends a gateway that waits for a silent database, or for another
+ * one's migration, does not wait with it. Not for the embedded server, which is stopped in order.
+ *
+ * @returns a function after which the signal no longer ends the process at once
+ */
+export function endAtOnce(ending: Promise<void>): () => void {
+  let waiting = true;
+  void ending.then(() => {
+    if (waiting) process.exit(0);
+  });
+  return () => (waiting = false);
+}
+
 /** Why a gateway did not start, for people. */
 export function startFailure(error: unknown, settings: Settings): string {
   if (error instanceof KeysDoNotFit) return misfit(error, settings.keyFile);
