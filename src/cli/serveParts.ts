@@ -117,7 +117,10 @@ export function tlsCertificate({ tlsListen, tlsCert, tlsKey }: Settings): Certif
   try {
     return new CertificateKeeper({ cert: tlsCert, key: tlsKey });
   } catch (error) {
-    throw error instanceof CertificateError ? usage(`M2M_TLS_LISTEN: ${error.message}`) : error;
+    if (!(error instanceof CertificateError)) throw error;
+    // It names its file first.
+    const variable = error.message.startsWith(`${tlsKey}: `) ? 'M2M_TLS_KEY' : 'M2M_TLS_CERT';
+    throw usage(`${variable}: ${error.message}`);
   }
 }
 
