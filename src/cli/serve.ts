@@ -10,6 +10,7 @@ import { openDatabase } from './database';
 import { failed } from './errors';
 import {
   checkedSettings,
+  endAtOnce,
   endSignal,
   gatewayKeys,
   newKeys,
@@ -41,7 +42,9 @@ async function serve(): Promise<void> {
   const keysThere = gatewayKeys(settings);
   const { log, sink, dropped } = await openLog(settings);
   const ending = endSignal();
+  const found = settings.databaseUrl === undefined ? undefined : endAtOnce(ending);
   const database = await openDatabase(settings, (why) => say(`the embedded PostgreSQL: ${why}`));
+  found?.();
   try {
     // Made last: a start that comes to nothing must not leave keys that would look like those of the database.
     const { keys, undo } =

@@ -12,6 +12,7 @@ import { readTokenFile, TokenFileError } from '../platform/ops/tokenFile';
 import { KeysDoNotFit } from '../platform/store/sealingKeys';
 import { makeDataFolder } from './database';
 import { usage } from './errors';
+import { listenFailure } from './listenFailure';
 
 /** Wrong settings and keys end the command with 2 before anything is started. */
 export function checkedSettings(): Settings {
@@ -116,7 +117,10 @@ export function tlsCertificate({ tlsListen, tlsCert, tlsKey }: Settings): Certif
   try {
     return new CertificateKeeper({ cert: tlsCert, key: tlsKey });
   } catch (error) {
-    throw error instanceof CertificateError ? usage(`M2M_TLS_LISTEN: ${error.message}`) : error;
+    if (!(error instanceof CertificateError)) throw error;
+    // It names its file first.
+    const variable = error.message.startsWith(`${tlsKey}: `) ? 'M2M_TLS_KEY' : 'M2M_TLS_CERT';
+    throw usage(`${variable}: ${error.message}`);
   }
 }
 
@@ -133,19 +137,24 @@ export function endSignal(): Promise<void> {
   });
 }
 
+/**
+ * Before anything is served nobody is sent away: who ends a gateway that waits for a silent database, or for another
+ * one's migration, does not wait with it. Not for the embedded server, which is stopped in order.
+ *
+ * @returns a function after which the signal no longer ends the process at once
+ */
+export function endAtOnce(ending: Promise<void>): () => void {
+  let waiting = true;
+  void ending.then(() => {
+    if (waiting) process.exit(0);
+  });
+  return () => (waiting = false);
+}
+
 /** Why a gateway did not start, for people. */
 export function startFailure(error: unknown, settings: Settings): string {
   if (error instanceof KeysDoNotFit) return misfit(error, settings.keyFile);
-  const { code, syscall, port } = error as NodeJS.ErrnoException & { port?: number };
-  if (syscall !== 'listen' && code !== 'EADDRINUSE')
-    return error instanceof Error ? error.message : String(error);
-  const { listen, opsListen, tlsListen = listen } = settings;
-  const named = { M2M_OPS_LISTEN: opsListen, M2M_LISTEN: listen, M2M_TLS_LISTEN: tlsListen };
-  const found = Object.entries(named).find(([, endpoint]) => endpoint.port === port);
-  const [variable, { host, port: wanted }] = found ?? ['M2M_LISTEN', listen];
-  const why =
-    code === 'EADDRINUSE' ? 'is in use by another process' : `cannot be listened on (${code ?? 'unknown'})`;
-  return `${variable}: ${host}:${wanted} ${why}`;
+  return listenFailure(error, settings) ?? (error instanceof Error ? error.message : String(error));
 }
 
 export function misfit(error: KeysDoNotFit, keyFile: string): string {

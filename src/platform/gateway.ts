@@ -93,11 +93,12 @@ class Gateway {
       const opsListen = await this.office.listen(settings.opsListen);
       const open = await this.doors.open();
       await store.listening(open.listen);
+      // The first line: what files that changed meanwhile have to say comes behind it.
+      log.event('gateway-started', { message: this.greeting(open), ...open, opsListen });
       this.office.start();
       this.unfollow = followKeys(this.site, () =>
         log.event('keys-changed', { message: 'the key file was read again', outcome: 'success' }),
       );
-      log.event('gateway-started', { message: this.greeting(open), ...open, opsListen });
       return { ...open, opsListen, stop: () => this.stop() };
     } catch (error) {
       await this.letGo();

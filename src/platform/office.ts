@@ -49,6 +49,7 @@ export class Office {
   }
 
   start(): void {
+    this.ops.followTokens();
     this.sms.start();
   }
 

@@ -91,6 +91,7 @@ export function followKeys({ keys, log, settings, store }: Site, onRead: () => v
   return followFile(
     settings.keyFile,
     readKeyFile,
+    (read) => keys.holds(read),
     (read) => {
       keys.replace(read);
       // Whose secrets did not open was nobody until now.

@@ -201,4 +201,21 @@ describeWith(
       stderr: 'm2m: M2M_TLS_KEY is not set: M2M_TLS_LISTEN needs the key of its certificate\n',
     });
   });
+
+  test('a file that cannot be used ends with 2, and names its variable', async () => {
+    const files = { M2M_TLS_CERT: path('first.crt'), M2M_TLS_KEY: path('first.key') };
+    for (const [variable, missing] of [
+      ['M2M_TLS_CERT', path('none.crt')],
+      ['M2M_TLS_KEY', path('none.key')],
+    ] as const) {
+      const ended = await runCommand(['serve'], {
+        DATABASE_URL: database.url,
+        M2M_KEY_FILE: home.keyFile,
+        M2M_TLS_LISTEN: '127.0.0.1:0',
+        ...files,
+        [variable]: missing,
+      });
+      expect(ended).toMatchObject({ code: 2, stderr: `m2m: ${variable}: ${missing}: ENOENT\n` });
+    }
+  });
 });

@@ -5,6 +5,7 @@
 import { availableParallelism, hostname } from 'node:os';
 import { isIPv6 } from 'node:net';
 import { join } from 'node:path';
+import { DATABASE_URL_PERMITTED, isDatabaseUrl } from './databaseUrl';
 import { parseNetworks, type Network } from './networks';
 
 export class SettingError extends Error {
@@ -143,6 +144,15 @@ function text<T>(
   };
 }
 
+const DATABASE_URL_ROW: SettingRow<string | undefined> = {
+  variable: 'DATABASE_URL',
+  meaning: 'PostgreSQL 14 or newer, not through a transaction pooler; unset: the embedded one',
+  permitted: DATABASE_URL_PERMITTED,
+  shown: 'unset',
+  parse: (held) => (isDatabaseUrl(held) ? held : undefined),
+  fallback: () => undefined,
+};
+
 const SMS_ROW: SettingRow<SmsRoute> = {
   variable: 'M2M_SMS',
   meaning: 'how new secrets leave by SMS: rows that operators fetch with m2m.take_sms, an SMSC, or a webhook',
@@ -165,14 +175,7 @@ const PROXY_TRUSTED_ROW: SettingRow<readonly Network[]> = {
 const dataDir = (environment: Environment): string => environment['M2M_DATA_DIR'] || '.data';
 
 export const SETTINGS = {
-  databaseUrl: text(
-    'DATABASE_URL',
-    'PostgreSQL 14 or newer, not through a transaction pooler; unset: the embedded one',
-    'postgresql://… or postgres://…',
-    /^postgres(ql)?:\/\/\S+$/,
-    'unset',
-    () => undefined,
-  ),
+  databaseUrl: DATABASE_URL_ROW,
   databaseTimeout: whole(
     'M2M_DATABASE_TIMEOUT',
     'seconds after which a statement is given up, and the database counts as away',

@@ -2,6 +2,7 @@
  * The keys of a running gateway. The file may gain keys while it runs; a new sealing key opens at once, and seals as
  * soon as every living gateway of the database holds it, so that none ever meets a value that it cannot open.
  */
+import { isDeepStrictEqual } from 'node:util';
 import type { PacketKeys } from '../../crypto/credentialPacket';
 import { keyRing, type KeyRing, type SealingKey } from '../../crypto/sealing';
 import type { GatewayKeys } from './keyFile';
@@ -39,6 +40,11 @@ export class KeyKeeper {
   useNewestOf(known: ReadonlySet<string>): void {
     const newest = this.keys.sealing.filter(({ id }) => known.has(id)).at(-1);
     if (newest !== undefined) this.use(newest.id);
+  }
+
+  /** These are the keys that it has. */
+  holds(keys: GatewayKeys): boolean {
+    return isDeepStrictEqual(keys, this.keys);
   }
 
   /** The file has changed. Throws, and goes on with what it has, where a key in use is gone. */

@@ -1,5 +1,6 @@
 /** The HTTP side of a gateway, from its tokens to its port. */
 import type { AddressInfo } from 'node:net';
+import { isDeepStrictEqual } from 'node:util';
 import { followFile } from '../config/followFile';
 import type { Endpoint } from '../config/settings';
 import { hostPort } from '../listener/listener';
@@ -50,23 +51,17 @@ export class OpsService {
     await new Promise<void>((resolve, reject) => {
       this.server.once('error', reject).listen(endpoint, resolve);
     });
-    this.watchTokens();
     return hostPort(this.server.address() as AddressInfo);
   }
 
-  close(): void {
-    this.unwatch();
-    this.server.close();
-    this.server.closeAllConnections();
-  }
-
   /** Tokens that are added or removed hold without a restart; a file that cannot be used changes nothing. */
-  private watchTokens(): void {
+  followTokens(): void {
     const { tokens, log } = this.options;
     if (tokens === undefined) return;
     this.unwatch = followFile(
       tokens.file,
       readTokenFile,
+      (read) => isDeepStrictEqual(read, this.tokens),
       (read) => {
         this.tokens = read;
         log.event('tokens-changed', { message: 'the token file was read again', outcome: 'success' });
@@ -79,5 +74,11 @@ export class OpsService {
           error: error instanceof Error ? error.message : String(error),
         }),
     );
+  }
+
+  close(): void {
+    this.unwatch();
+    this.server.close();
+    this.server.closeAllConnections();
   }
 }

@@ -1,9 +1,12 @@
+import { Socket } from 'node:net';
 import { Client } from 'pg';
 import { asPsqlReads } from './address';
 import { MigrationError, reasonOf } from './migrateErrors';
 
 const OLDEST_SERVER = 140000;
 const CONNECT_TIMEOUT_MS = 30_000;
+/** Of the client library, where the server wants one. */
+const NO_PASSWORD = /client password must be a/;
 
 // A waiting migration must not be cut off by timeouts that the role or the database has for its queries,
 // and the SQL files are written for read committed.
@@ -16,12 +19,13 @@ const SESSION_SETTINGS = `
   SET client_min_messages = warning;
   SET search_path = pg_catalog`;
 
-function newClient(databaseUrl: string): Client {
+function newClient(databaseUrl: string, socket: Socket): Client {
   try {
     return new Client({
       connectionString: asPsqlReads(databaseUrl),
       connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
       application_name: 'm2m migrate',
+      stream: () => socket,
     });
   } catch (error) {
     const reason = reasonOf(error);
@@ -39,7 +43,10 @@ function newClient(databaseUrl: string): Client {
 
 function cannotConnect(client: Client, error: unknown): MigrationError {
   const { user = '', host, port, database = '', password } = client;
-  const reason = reasonOf(error);
+  const told = reasonOf(error);
+  const reason = NO_PASSWORD.test(told)
+    ? 'the server asks for a password, and there is none in the URL or PGPASSWORD'
+    : told;
   return new MigrationError(
     `cannot connect to PostgreSQL at ${host}:${port}, database ${database}, as ${user}: ` +
       (password ? reason.replaceAll(password, '***') : reason),
@@ -61,12 +68,15 @@ async function checkServer(client: Client): Promise<void> {
  * server cannot be reached, refuses the user, or is too old. Whoever calls it ends it.
  */
 export async function connectForMigration(databaseUrl: string): Promise<Client> {
-  const client = newClient(databaseUrl);
+  const socket = new Socket();
+  const client = newClient(databaseUrl, socket);
   // A session that breaks fails its query; without a listener it would end the process as well.
   client.on('error', () => undefined);
   try {
     await client.connect();
   } catch (error) {
+    // Where the library gives up, not the server, the connection would stand, and keep the process alive.
+    socket.destroy();
     throw cannotConnect(client, error);
   }
   try {

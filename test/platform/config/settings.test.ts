@@ -51,6 +51,39 @@ test.each(['7750', 'host', ':7750', 'host:65536', '::1:7750', '[:::]:1', '[1.2.3
   },
 );
 
+test.each([
+  'postgresql://m2m:p%40ss@db.example:5432/m2m',
+  'postgres://m2m@[::1]/m2m?sslmode=verify-full&sslrootcert=/etc/ca.crt',
+  'postgresql:///m2m?host=/run/postgresql&port=5433&user=m2m',
+  'postgresql://m2m@/m2m?host=%2Frun%2Fpostgresql&port=5432',
+  'postgresql://m2m@%2Frun%2Fpostgresql:5432/m2m',
+  'postgresql://m2m:p%@db.example/m2m?application_name=gw&connect_timeout=3',
+  'postgresql://m2m@db.example/m2m?sslmode=no-verify&uselibpqcompat=false',
+])('DATABASE_URL=%s', (url) => {
+  expect(readSettings({ DATABASE_URL: url }).databaseUrl).toBe(url);
+});
+
+test.each([
+  'm2m',
+  'host=db.example user=m2m',
+  'postgresql://m2m:hidden word@db.example/m2m',
+  'postgresql://m2m:hidden@db.example:54x2/m2m',
+  'postgresql://m2m:hidden@db.example:99999/m2m',
+  'postgresql://m2m:hidden/?#@db.example/m2m',
+  'postgresql://m2m:hidden@db-1,db-2:5432/m2m',
+  'postgresql://m2m:hidden@db-1:5432,db-2:5432/m2m',
+  'postgresql://m2m:hidden@/m2m?host=db-1,db-2',
+  'postgresql:///m2m?host=/run/postgresql&port=5432,5433',
+  'postgresql:///m2m?service=production',
+  'postgresql://m2m:hidden@/m2m?hostaddr=10.0.0.7',
+  'postgresql://m2m:hidden@db.example/m2m?sslmode=verify_full',
+])('DATABASE_URL=%s is refused, and not shown', (url) => {
+  const wrong = () => readSettings({ DATABASE_URL: url });
+  expect(wrong).toThrow(SettingError);
+  expect(wrong).toThrow(/^DATABASE_URL holds something else; it may hold postgresql:.* with one host/);
+  expect(wrong).not.toThrow(/hidden/);
+});
+
 test('an empty variable counts as unset, as env files leave them', () => {
   expect(readSettings({ M2M_SESSION_TTL: '', DATABASE_URL: '' })).toMatchObject({
     sessionTtl: 86400,

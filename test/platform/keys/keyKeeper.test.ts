@@ -29,6 +29,18 @@ test('a key that is added opens at once, and seals only when it is told to', () 
   expect([...keeper.packetKeys().keys()]).toEqual(['000000fe']);
 });
 
+test('it holds the keys that it was given last, and no others', () => {
+  const keeper = keeperOf(A);
+  const later = { sealing: [key(A.id), key(B.id)], packet: [key('000000ff')] };
+  expect(keeper.holds({ sealing: [key(A.id)], packet: [key('000000ff')] })).toBe(true);
+  expect([later, { ...later, sealing: [key(A.id, 2)] }].map((keys) => keeper.holds(keys))).toEqual([
+    false,
+    false,
+  ]);
+  keeper.replace(later);
+  expect(keeper.holds(later)).toBe(true);
+});
+
 test.each([
   ['is gone', B],
   ['is another one under its id', key(A.id, 2)],

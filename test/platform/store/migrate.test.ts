@@ -1,5 +1,7 @@
 import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Client } from 'pg';
@@ -148,6 +150,30 @@ describe('a connection that cannot be had', () => {
     expect(error).toBeInstanceOf(MigrationError);
     expect(error.message).toMatch(message);
     expect(error.message).not.toMatch(/pa55word|\n/);
+  });
+
+  test('a server that wants a password where there is none is let go of', async () => {
+    // The library gives up by itself where it needs the password, and leaves the connection open.
+    const authentication = (kind: number, data: string) =>
+      Buffer.concat([Buffer.from([0x52, 0, 0, 0, 8 + data.length, 0, 0, 0, kind]), Buffer.from(data)]);
+    const said = [authentication(10, 'SCRAM-SHA-256\0\0'), authentication(11, 'r=nonce,s=c2FsdA==,i=4096')];
+    const server = createServer();
+    const gone = new Promise<void>((resolve) =>
+      server.on('connection', (socket) => {
+        socket.on('error', () => undefined).once('close', () => resolve());
+        socket.on('data', () => socket.write(said.shift() ?? ''));
+      }),
+    );
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const { port } = server.address() as AddressInfo;
+    const error = await failure(migrate(`postgres://someone@127.0.0.1:${port}/somewhere`));
+    expect(error).toBeInstanceOf(MigrationError);
+    expect(error.message).toMatch(
+      /as someone: the server asks for a password, and there is none in the URL or PGPASSWORD$/,
+    );
+    await gone;
+    server.close();
   });
 
   test('a database of another encoding is left as it is', async () => {
