@@ -14,9 +14,18 @@ export interface Count {
   failures: number;
   /** Of these, those that are not written down yet. */
   unwritten: number;
+  /** Milliseconds: when the latest of these was. */
+  failedAt: number;
   /** Milliseconds since the epoch: until then nothing is judged. */
   closedUntil: number;
   expiresAt: number;
+}
+
+/** Failures that this process has seen and the others do not know of yet. */
+export interface Noted extends Counted {
+  readonly failures: number;
+  /** Milliseconds: when the latest was. */
+  readonly failedAt: number;
 }
 
 export class FailureCounts {
@@ -52,7 +61,7 @@ export class FailureCounts {
 
   /** The count of the key, made where there is none that still stands. */
   touch(key: string, { serial, source }: Counted, now: number, expiresIn = this.lifetime): Count {
-    const fresh = { failures: 0, unwritten: 0, closedUntil: 0, expiresAt: now + expiresIn };
+    const fresh = { failures: 0, unwritten: 0, failedAt: now, closedUntil: 0, expiresAt: now + expiresIn };
     const count = this.get(key, now) ?? { of: { serial, source }, ...fresh };
     this.counts.set(key, count, now);
     return count;
@@ -84,7 +93,7 @@ export class FailureCounts {
    *
    * @param most counts in all @param singles of these, those with one failure
    */
-  take(most: number, singles: number): [Counted, number][] {
+  take(most: number, singles: number): Noted[] {
     const repeated = this.takeOf(this.repeated, most);
     const single = this.takeOf(this.single, Math.min(singles, most - repeated.length));
     this.single.clear();
@@ -98,14 +107,14 @@ export class FailureCounts {
     this.repeated.add(key);
   }
 
-  private takeOf(keys: Set<string>, most: number): [Counted, number][] {
-    const taken: [Counted, number][] = [];
+  private takeOf(keys: Set<string>, most: number): Noted[] {
+    const taken: Noted[] = [];
     for (const key of keys) {
       if (taken.length >= most) break;
       keys.delete(key);
       const count = this.counts.get(key);
       if (count === undefined || count.unwritten === 0) continue;
-      taken.push([count.of, count.unwritten]);
+      taken.push({ ...count.of, failures: count.unwritten, failedAt: count.failedAt });
       count.unwritten = 0;
     }
     return taken;

@@ -4,7 +4,7 @@
  *
  * Every process counts what it sees at once; what the others have seen comes in by way of store/throttles.ts.
  */
-import { FailureCounts, type Counted } from './failureCounts';
+import { FailureCounts, type Counted, type Noted } from './failureCounts';
 
 /** Failures of one serial from one source before the first delay. */
 const FREE_FAILURES = 10;
@@ -23,13 +23,9 @@ const AT_ONCE = 64;
 /** Milliseconds after which one that finds too many others under judgement may come back. */
 const COME_BACK_AFTER = 1_000;
 
-/** Failures that this process has seen and the others do not know of yet. */
-export interface Noted extends Counted {
-  readonly failures: number;
-}
-
 /** What all processes together have counted. */
-export interface Told extends Noted {
+export interface Told extends Counted {
+  readonly failures: number;
   /** Milliseconds since the last failure. */
   readonly age: number;
   /** Milliseconds until the count is forgotten. */
@@ -114,13 +110,10 @@ export class Throttle {
   take(most: number): Untold {
     const singles = most / 10;
     const sources = this.sources.take(most / 2, singles);
-    const noted = [...sources, ...this.pairs.take(most - sources.length, singles)];
+    const pairs = this.pairs.take(most - sources.length, singles);
     this.clearing = this.cleared;
     this.cleared = new Map();
-    return {
-      noted: noted.map(([{ serial, source }, failures]) => ({ serial, source, failures })),
-      cleared: [...this.clearing.values()],
-    };
+    return { noted: [...sources, ...pairs], cleared: [...this.clearing.values()] };
   }
 
   /** What was taken is written. @param era as of when it was taken */
@@ -166,6 +159,7 @@ export class Throttle {
     const count = this.countsOf(of).touch(keyOf(of), of, now);
     count.failures++;
     count.unwritten++;
+    count.failedAt = now;
     const delay = delayAfter(of, count.failures);
     if (delay > 0) count.closedUntil = now + delay;
     if (!isSource(of)) count.expiresAt = now + FORGET_AFTER;

@@ -19,22 +19,27 @@ const LOT = 500;
 const ROWS = 5_000;
 /** Seconds that a statement of another process may have been under way: its rows show up late. */
 const OVERLAP = 5;
+/** Seconds by which a failure is written late at most: in a flood it waits for its lot, and must not be overlooked. */
+const LATEST = 2;
 
 /** What the feed calls an operator's m2m.lift_throttle. */
 const LIFT = 'lift_throttle';
 
 const ROW = `serial, address, failures, (extract(epoch FROM now() - last_failure_at) * 1000)::float8,
   (extract(epoch FROM expires_at - now()) * 1000)::float8`;
-/** All write in one order, so that they wait for each other and never crosswise. */
+/**
+ * All write in one order, so that they wait for each other and never crosswise. A delay begins with its failure, not
+ * when that is written: who comes back as RETRY_AFTER said would be too early for it.
+ */
 const WRITE = `
-  INSERT INTO m2m.throttle AS t (serial, address, failures, expires_at)
-  SELECT i.serial, i.address, i.failures,
+  INSERT INTO m2m.throttle AS t (serial, address, failures, last_failure_at, expires_at)
+  SELECT i.serial, i.address, i.failures, now() - make_interval(secs => least(i.age / 1000, ${LATEST})),
     now() + CASE i.serial WHEN '' THEN interval '1 minute' ELSE interval '10 minutes' END
-  FROM (SELECT * FROM unnest($1::text[], $2::inet[], $3::bigint[]) AS u (serial, address, failures)
+  FROM (SELECT * FROM unnest($1::text[], $2::inet[], $3::bigint[], $4::float8[]) AS u (serial, address, failures, age)
         ORDER BY u.serial COLLATE "C", u.address) AS i
   ON CONFLICT (serial, address) DO UPDATE SET
     failures = excluded.failures + CASE WHEN t.expires_at > now() THEN t.failures ELSE 0 END,
-    last_failure_at = excluded.last_failure_at,
+    last_failure_at = greatest(t.last_failure_at, excluded.last_failure_at),
     expires_at = CASE WHEN t.serial = '' AND t.expires_at > now() THEN t.expires_at ELSE excluded.expires_at END
   RETURNING ${ROW}`;
 const CLEAR = `
@@ -96,12 +101,12 @@ export class Throttles {
     if (this.looking || !database.available) return;
     this.looking = true;
     const { era } = this.throttle;
-    const begun = performance.now();
+    const begun = steady();
     try {
-      const since = Math.min(600, OVERLAP + (begun - this.lookedAt) / 1000);
+      const since = Math.min(600, OVERLAP + LATEST + (begun - this.lookedAt) / 1000);
       const { rows } = await database.query({ name: 'throttle-look', text: LOOK, values: [since] });
       this.lookedAt = begun;
-      this.throttle.learn(rows.map(readTold), era, steady());
+      this.throttle.learn(toldSince(begun, rows), era, steady());
     } catch (error) {
       onError(error);
     } finally {
@@ -130,8 +135,11 @@ export class Throttles {
     if (cleared.length > 0)
       await database.query({ name: 'throttle-clear', text: CLEAR, values: keys(cleared) });
     if (noted.length === 0) return [];
-    const values = [...keys(noted), plainArray(noted.map(({ failures }) => failures))];
-    return (await database.query({ name: 'throttle-write', text: WRITE, values })).rows.map(readTold);
+    const begun = steady();
+    const counts = plainArray(noted.map(({ failures }) => failures));
+    const ages = plainArray(noted.map(({ failedAt }) => begun - failedAt));
+    const values = [...keys(noted), counts, ages];
+    return toldSince(begun, (await database.query({ name: 'throttle-write', text: WRITE, values })).rows);
   }
 }
 
@@ -139,14 +147,16 @@ function keys(counted: readonly Counted[]): string[] {
   return [textArray(counted.map(({ serial }) => serial)), textArray(counted.map(({ source }) => source))];
 }
 
-function readTold([serial, address, failures, age, expiresIn]: readonly unknown[]): Told {
-  return {
+/** @param begun when the statement was sent: the ages are of then or later */
+function toldSince(begun: number, rows: readonly (readonly unknown[])[]): Told[] {
+  const since = steady() - begun;
+  return rows.map(([serial, address, failures, age, expiresIn]) => ({
     serial: serial as string,
     source: sourceOf(address as string),
     failures: Number(failures),
-    age: age as number,
+    age: since + (age as number),
     expiresIn: expiresIn as number,
-  };
+  }));
 }
 
 /** @param serial '': all of them @param address a network; undefined: from everywhere */

@@ -14,7 +14,7 @@ function counting(capacity = 100) {
     }
   };
   const taken = (most: number, singles = most) =>
-    counts.take(most, singles).map(([{ serial }, failures]) => `${serial} ${failures}`);
+    counts.take(most, singles).map(({ serial, failures }) => `${serial} ${failures}`);
   return { counts, fail, taken };
 }
 

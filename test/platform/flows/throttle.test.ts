@@ -156,13 +156,23 @@ describe('shared', () => {
     failures(throttle, 3, 'T1', 'a');
     const untold = throttle.take(10);
     expect(untold.noted).toEqual([
-      { serial: '', source: 'a', failures: 3 },
-      { serial: 'T1', source: 'a', failures: 3 },
+      { serial: '', source: 'a', failures: 3, failedAt: NOW },
+      { serial: 'T1', source: 'a', failures: 3, failedAt: NOW },
     ]);
     expect(throttle.take(10).noted).toEqual([]);
     throttle.putBack(untold);
     failures(throttle, 1, 'T1', 'a');
     expect(throttle.take(10).noted.map(({ failures: count }) => count)).toEqual([4, 4]);
+  });
+
+  test('with its number goes when the latest was', () => {
+    const throttle = new Throttle();
+    for (const at of [NOW, NOW + 20, NOW + 30]) attempt(throttle, 'T1', 'a', at);
+    const three = { source: 'a', failures: 3, failedAt: NOW + 30 };
+    expect(throttle.take(10).noted).toEqual([
+      { serial: '', ...three },
+      { serial: 'T1', ...three },
+    ]);
   });
 
   test('what others have seen slows down here, from when they saw it', () => {

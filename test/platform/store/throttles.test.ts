@@ -1,4 +1,5 @@
 /** Failed attempts of several processes in one table. */
+import { steady } from '../../../src/platform/clock';
 import type { Change } from '../../../src/platform/store/changeFeed';
 import { delayAfter, type Verdict } from '../../../src/platform/flows/throttle';
 import { Database } from '../../../src/platform/store/database';
@@ -37,12 +38,13 @@ function attempts(
   serial: string,
   source: string,
   verdict: Verdict = 'failed',
+  at = steady(),
 ): void {
-  for (let i = 0; i < times; i++) throttle.leave(judged(serial, source), verdict, Date.now());
+  for (let i = 0; i < times; i++) throttle.leave(judged(serial, source), verdict, at);
 }
 
 const delay = ({ throttle }: Throttles, serial: string, source: string) =>
-  throttle.delay(serial, source, Date.now());
+  throttle.delay(serial, source, steady());
 
 const rows = async () =>
   (
@@ -87,6 +89,33 @@ test('failures of two processes add up, and a third one hears of them', async ()
     expect(delay(each, 'T1', '10.0.0.2')).toBe(0);
     expect(delay(each, 'T2', '10.0.0.1')).toBe(0);
   }
+});
+
+test('a delay begins with its failure, however late that is written', async () => {
+  const throttles = made();
+  attempts(throttles, 13, 'T1', '10.0.0.1', 'failed', steady() - 1_500);
+  await throttles.write();
+  const { rows: written } = await fixture.client.query<{ late: number }>(
+    `SELECT extract(epoch FROM expires_at - interval '10 minutes' - last_failure_at)::float8 AS late
+     FROM m2m.throttle WHERE serial = 'T1'`,
+  );
+  expect(written[0]!.late).toBeGreaterThanOrEqual(1.5);
+  // A later failure that another process has written stays the latest.
+  const other = made();
+  attempts(other, 1, 'T1', '10.0.0.1', 'failed', steady() - 600_000);
+  const latest = 'SELECT max(last_failure_at) AS at FROM m2m.throttle';
+  const { rows: before } = await fixture.client.query(latest);
+  await other.write();
+  expect((await fixture.client.query(latest)).rows).toEqual(before);
+});
+
+test('one that waited long to be written is not overlooked', async () => {
+  const [one, other] = [made(), made()];
+  await other.look();
+  attempts(one, 20, 'T1', '10.0.0.1', 'failed', steady() - 30_000);
+  await one.write();
+  await other.look();
+  expect(delay(other, 'T1', '10.0.0.1')).toBeGreaterThan(0);
 });
 
 test('an address is slowed down for what it does on all of them', async () => {
