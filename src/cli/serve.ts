@@ -10,9 +10,10 @@ import { openDatabase } from './database';
 import { failed } from './errors';
 import {
   checkedSettings,
+  checkKeys,
   endSignal,
-  gatewayKeys,
   newKeys,
+  oldKeys,
   openLog,
   opsTokens,
   say,
@@ -38,14 +39,14 @@ async function serve(): Promise<void> {
     say('M2M_PROXY_TRUSTED is ignored while M2M_PROXY_PROTOCOL is off');
   const tokens = opsTokens(settings);
   const certificate = tlsCertificate(settings);
-  const keysThere = gatewayKeys(settings);
+  const keysAreThere = checkKeys(settings);
   const { log, sink, dropped } = await openLog(settings);
   const ending = endSignal();
   const database = await openDatabase(settings, (why) => say(`the embedded PostgreSQL: ${why}`));
   try {
-    // Made last: a start that comes to nothing must not leave keys that would look like those of the database.
-    const { keys, undo } =
-      keysThere === undefined ? newKeys(settings) : { keys: keysThere, undo: () => false };
+    // Made last: a start that comes to nothing must not leave keys that would look like those of the database. Read
+    // again: a key may have been added, and used by another gateway, while this one waited for the database.
+    const { keys, undo } = keysAreThere ? oldKeys(settings) : newKeys(settings);
     const running = await startGateway({
       settings,
       databaseUrl: database.url,

@@ -4,23 +4,39 @@ import { unwatchFile, watchFile } from 'node:fs';
 /** Milliseconds. By looking, not by events: those get lost on network and container file systems. */
 const INTERVAL = 1_000;
 
-/**
- * @param onContent told what `read` makes of every version of the file; where either throws, onError is told
- * @returns a function that ends it
- */
-export function followFile<T>(
-  path: string,
-  read: (path: string) => T,
-  onContent: (content: T) => void,
-  onError: (error: unknown) => void,
-): () => void {
-  const look = (): void => {
+export interface Follower<T> {
+  readonly read: (path: string) => T;
+  /** Whether that is what is in use: asked once, of what changed between the reading at start and now. */
+  readonly isHeld: (content: T) => boolean;
+  /** Told what `read` makes of every version of the file. */
+  readonly onContent: (content: T) => void;
+  /** Told where `read` or `onContent` throws. */
+  readonly onError: (error: unknown) => void;
+}
+
+/** @returns a function that ends it */
+export function followFile<T>(path: string, follower: Follower<T>): () => void {
+  const { read, isHeld, onContent, onError } = follower;
+  const look = (isWanted: (content: T) => boolean): void => {
     try {
-      onContent(read(path));
+      const content = read(path);
+      if (isWanted(content)) onContent(content);
     } catch (error) {
       onError(error);
     }
   };
-  watchFile(path, { interval: INTERVAL, persistent: false }, look);
-  return () => unwatchFile(path, look);
+  // The version that the first look has told of may be seen as a change besides.
+  let isTold = false;
+  const changed = (): void => {
+    clearTimeout(first);
+    look((content) => !(isTold && isHeld(content)));
+    isTold = false;
+  };
+  // By then the system has the version that changes are told from.
+  const first = setTimeout(() => look((content) => (isTold = !isHeld(content))), INTERVAL).unref();
+  watchFile(path, { interval: INTERVAL, persistent: false }, changed);
+  return () => {
+    clearTimeout(first);
+    unwatchFile(path, changed);
+  };
 }

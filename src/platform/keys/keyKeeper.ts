@@ -41,6 +41,11 @@ export class KeyKeeper {
     if (newest !== undefined) this.use(newest.id);
   }
 
+  /** Whether these are the keys that it has. */
+  holds({ sealing, packet }: GatewayKeys): boolean {
+    return areSame(sealing, this.keys.sealing) && areSame(packet, this.keys.packet);
+  }
+
   /** The file has changed. Throws, and goes on with what it has, where a key in use is gone. */
   replace(keys: GatewayKeys): void {
     const { byId: sealing } = keyRing(keys.sealing);
@@ -51,6 +56,13 @@ export class KeyKeeper {
     this.sealing = { newest: kept, byId: sealing };
     this.packet = byId(keys.packet);
   }
+}
+
+function areSame(one: readonly SealingKey[], other: readonly SealingKey[]): boolean {
+  return (
+    one.length === other.length &&
+    one.every(({ id, key }, i) => id === other[i]?.id && key.equals(other[i].key))
+  );
 }
 
 function byId(keys: readonly SealingKey[]): ReadonlyMap<string, SealingKey> {

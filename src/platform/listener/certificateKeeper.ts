@@ -29,8 +29,10 @@ export class CertificateKeeper {
    */
   follow(log: Log, onRenewed: (certificate: Certificate) => void): () => void {
     const read = (): Certificate => readCertificate(this.files.cert, this.files.key);
-    const renewed = (found: Certificate): void => {
-      const same = found.cert.equals(this.held.cert) && found.key.equals(this.held.key);
+    const isHeld = ({ cert, key }: Certificate): boolean =>
+      cert.equals(this.held.cert) && key.equals(this.held.key);
+    const onContent = (found: Certificate): void => {
+      const same = isHeld(found);
       if (same && this.unfit)
         log.event('certificate-changed', {
           message: 'the certificate and its key fit again, and are those in use',
@@ -46,7 +48,7 @@ export class CertificateKeeper {
         outcome: 'success',
       });
     };
-    const failed = (error: unknown): void => {
+    const onError = (error: unknown): void => {
       this.unfit = true;
       log.event('certificate-changed', {
         message: 'the changed certificate is not used; the one read before stays in use',
@@ -56,7 +58,7 @@ export class CertificateKeeper {
       });
     };
     const files = new Set([this.files.cert, this.files.key]);
-    const ends = [...files].map((file) => followFile(file, read, renewed, failed));
+    const ends = [...files].map((file) => followFile(file, { read, isHeld, onContent, onError }));
     return () => ends.forEach((end) => end());
   }
 }

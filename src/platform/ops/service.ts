@@ -8,7 +8,7 @@ import { createOpsServer } from './http';
 import { Introspection } from './introspection';
 import type { Log } from './log';
 import type { Metrics } from './metrics';
-import { readTokenFile, type Tokens } from './tokenFile';
+import { areSame, readTokenFile, type Tokens } from './tokenFile';
 
 export interface OpsOptions {
   readonly notReady: () => string | undefined;
@@ -64,20 +64,20 @@ export class OpsService {
   private watchTokens(): void {
     const { tokens, log } = this.options;
     if (tokens === undefined) return;
-    this.unwatch = followFile(
-      tokens.file,
-      readTokenFile,
-      (read) => {
+    this.unwatch = followFile(tokens.file, {
+      read: readTokenFile,
+      isHeld: (read) => areSame(read, this.tokens ?? []),
+      onContent: (read) => {
         this.tokens = read;
         log.event('tokens-changed', { message: 'the token file was read again', outcome: 'success' });
       },
-      (error) =>
+      onError: (error) =>
         log.event('tokens-changed', {
           message: 'the changed token file is not used; the tokens read before stay good',
           level: 'error',
           outcome: 'failure',
           error: error instanceof Error ? error.message : String(error),
         }),
-    );
+    });
   }
 }

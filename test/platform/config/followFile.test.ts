@@ -1,0 +1,70 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { followFile } from '../../../src/platform/config/followFile';
+import { eventually } from '../../support/eventually';
+
+let folder: string;
+let path: string;
+let held: string;
+let told: string[];
+let errors: unknown[];
+let end: () => void;
+
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'follow-'));
+  path = join(folder, 'file');
+  [held, told, errors] = ['one', [], []];
+  writeFileSync(path, held);
+});
+afterEach(() => {
+  end();
+  rmSync(folder, { recursive: true });
+});
+
+const follow = () => {
+  end = followFile(path, {
+    read: (file) => {
+      const content = readFileSync(file, 'utf8');
+      if (content === 'bad') throw new Error('bad');
+      return content;
+    },
+    isHeld: (content) => content === held,
+    onContent: (content) => told.push((held = content)),
+    onError: (error) => errors.push(error),
+  });
+};
+const toldSoon = async (what: string[]) => {
+  await eventually('what was written', () => told.length >= what.length);
+  expect(told).toEqual(what);
+};
+const quiet = () => new Promise((resolve) => setTimeout(resolve, 2_500));
+
+test('what was changed between its reading and now is told, once', async () => {
+  writeFileSync(path, 'two');
+  follow();
+  await toldSoon(['two']);
+  await quiet();
+  expect([told, errors]).toEqual([['two'], []]);
+});
+
+test('what is in use is not told; each version after it is, the same content again too', async () => {
+  follow();
+  await quiet();
+  expect(told).toEqual([]);
+  writeFileSync(path, 'two');
+  await toldSoon(['two']);
+  writeFileSync(path, 'bad');
+  await eventually('the error', () => errors.length === 1);
+  writeFileSync(path, 'two');
+  await toldSoon(['two', 'two']);
+});
+
+test('a change in the first second is told once', async () => {
+  follow();
+  await new Promise((resolve) => setTimeout(resolve, 300));
+  writeFileSync(path, 'two');
+  await toldSoon(['two']);
+  await quiet();
+  expect(told).toEqual(['two']);
+});
