@@ -6,7 +6,7 @@ const OLDEST_SERVER = 140000;
 const CONNECT_TIMEOUT_MS = 30_000;
 
 // A waiting migration must not be cut off by timeouts that the role or the database has for its queries,
-// and the SQL files are written for read committed.
+// and the SQL files are written for read committed and for strings in which a backslash is one.
 const SESSION_SETTINGS = `
   SET lock_timeout = 0;
   SET idle_in_transaction_session_timeout = 0;
@@ -14,6 +14,7 @@ const SESSION_SETTINGS = `
   SET default_transaction_isolation = 'read committed';
   SET default_transaction_read_only = off;
   SET client_min_messages = warning;
+  SET standard_conforming_strings = on;
   SET search_path = pg_catalog`;
 
 function newClient(databaseUrl: string): Client {
