@@ -147,16 +147,37 @@ export function endSignal(): Promise<void> {
 /** Why a gateway did not start, for people. */
 export function startFailure(error: unknown, settings: Settings): string {
   if (error instanceof KeysDoNotFit) return misfit(error, settings.keyFile);
-  const { code, syscall, port } = error as NodeJS.ErrnoException & { port?: number };
-  if (syscall !== 'listen' && code !== 'EADDRINUSE')
-    return error instanceof Error ? error.message : String(error);
-  const { listen, opsListen, tlsListen = listen } = settings;
-  const named = { M2M_OPS_LISTEN: opsListen, M2M_LISTEN: listen, M2M_TLS_LISTEN: tlsListen };
-  const found = Object.entries(named).find(([, endpoint]) => endpoint.port === port);
-  const [variable, { host, port: wanted }] = found ?? ['M2M_LISTEN', listen];
+  const { code } = error as ListenError;
+  const found = endpointOf(error as ListenError, settings);
+  if (found === undefined) return error instanceof Error ? error.message : String(error);
+  const [variable, { host, port }] = found;
   const why =
     code === 'EADDRINUSE' ? 'is in use by another process' : `cannot be listened on (${code ?? 'unknown'})`;
-  return `${variable}: ${host}:${wanted} ${why}`;
+  return `${variable}: ${host}:${port} ${why}`;
+}
+
+interface ListenError extends NodeJS.ErrnoException {
+  readonly address?: string;
+  readonly port?: number;
+  /** That could not be looked up. */
+  readonly hostname?: string;
+}
+
+/** Which setting names what could not be listened on; undefined: it is about something else. */
+function endpointOf(
+  { code, syscall = '', address, port, hostname }: ListenError,
+  { listen, opsListen, tlsListen = listen }: Settings,
+): readonly [variable: string, endpoint: Settings['listen']] | undefined {
+  const named = Object.entries({
+    M2M_OPS_LISTEN: opsListen,
+    M2M_LISTEN: listen,
+    M2M_TLS_LISTEN: tlsListen,
+  });
+  if (syscall === 'getaddrinfo') return named.find(([, { host }]) => host === hostname);
+  // A worker has its socket from the first process, which says bind.
+  if (!['listen', 'bind'].includes(syscall) && code !== 'EADDRINUSE') return undefined;
+  const ofPort = named.filter(([, endpoint]) => endpoint.port === port);
+  return ofPort.find(([, { host }]) => host === address) ?? ofPort[0] ?? ['M2M_LISTEN', listen];
 }
 
 export function misfit(error: KeysDoNotFit, keyFile: string): string {
