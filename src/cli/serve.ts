@@ -37,6 +37,8 @@ async function serve(): Promise<void> {
   for (const name of unknownSettings(process.env)) say(`${name} is not a setting of this release: ignored`);
   if (settings.proxyProtocol === 'off' && settings.proxyTrusted.length > 0)
     say('M2M_PROXY_TRUSTED is ignored while M2M_PROXY_PROTOCOL is off');
+  if (settings.tlsListen === undefined && (settings.tlsCert ?? settings.tlsKey) !== undefined)
+    say('M2M_TLS_CERT and M2M_TLS_KEY are ignored while M2M_TLS_LISTEN is not set');
   const tokens = opsTokens(settings);
   const certificate = tlsCertificate(settings);
   const keysAreThere = checkKeys(settings);

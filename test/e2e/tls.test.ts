@@ -234,4 +234,13 @@ describeWith(
       stderr: 'm2m: M2M_TLS_KEY is not set: M2M_TLS_LISTEN needs the key of its certificate\n',
     });
   });
+
+  test('files without a port are told to be ignored', async () => {
+    // A wrong setting besides ends it.
+    const environment = { M2M_TLS_CERT: path('first.crt'), M2M_OPS_TOKEN_FILE: path('nowhere') };
+    expect(await runCommand(['serve'], environment)).toMatchObject({
+      code: 2,
+      stderr: expect.stringMatching(/^m2m: M2M_TLS_CERT and M2M_TLS_KEY are ignored while /) as string,
+    });
+  });
 });
