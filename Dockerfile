@@ -22,8 +22,9 @@ RUN mkdir /data && chown node:node /data && chmod 700 /data && ln -s /app/dist/c
 USER node
 VOLUME /data
 EXPOSE 7750
+# Not /readyz: while the database is away the sessions stand, and an orchestrator that replaces the container would end them.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=30s \
-  CMD ["node", "-e", "fetch('http://127.0.0.1:7751/readyz').then((r) => process.exit(r.ok ? 0 : 1), () => process.exit(1))"]
+  CMD ["node", "-e", "fetch('http://127.0.0.1:7751/healthz').then((r) => process.exit(r.ok ? 0 : 1), () => process.exit(1))"]
 # node is process 1 and gets SIGTERM itself.
 STOPSIGNAL SIGTERM
 CMD ["node", "dist/cli/main.js", "serve"]

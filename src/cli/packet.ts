@@ -1,4 +1,5 @@
 /** `m2m packet mint`: credential packets for two-way login, one by one or for a production line. */
+import { isUtf8 } from 'node:buffer';
 import { randomBytes } from 'node:crypto';
 import { closeSync, existsSync, fsyncSync, ftruncateSync, openSync, readFileSync, writeSync } from 'node:fs';
 import type { Command } from 'commander';
@@ -107,12 +108,24 @@ const COLUMNS = ['serial', 'hardware_id'];
 function header(names: string[]): string[] {
   const missing = COLUMNS.find((name) => !names.includes(name));
   if (missing !== undefined) throw new Error(`line 1 has no column ${missing}: it must be ${COLUMNS.join()}`);
+  const twice = COLUMNS.find((name) => names.indexOf(name) !== names.lastIndexOf(name));
+  if (twice !== undefined) throw new Error(`line 1 has column ${twice} twice`);
   return names;
+}
+
+/** Decoding would put U+FFFD in place of what is no UTF-8, and the packet would be for another hardware id. */
+function utf8(bytes: Buffer): string {
+  if (isUtf8(bytes)) return bytes.toString();
+  for (let [start, line] = [0, 1]; ; line++) {
+    const end = bytes.indexOf('\n', start);
+    if (end < 0 || !isUtf8(bytes.subarray(start, end))) throw new Error(`line ${line} is not UTF-8`);
+    start = end + 1;
+  }
 }
 
 function readCsv(file: string): { record: Record<string, string>; line: number }[] {
   try {
-    const parsed = parse(readFileSync(file, 'utf8'), {
+    const parsed = parse(utf8(readFileSync(file)), {
       columns: header,
       bom: true,
       info: true,
@@ -181,18 +194,13 @@ function writeDurably(file: number, line: string): void {
   fsyncSync(file);
 }
 
-/** Serials whose packets stand in the file; a last line that was cut off is taken away. */
+/** Serials whose packets stand in the file; a last line that was cut off is taken away, and the header put where it lacks. */
 function linesDone(out: string): Set<string> {
-  if (!existsSync(out)) {
-    const file = openSync(out, 'wx', 0o600);
-    writeDurably(file, 'serial,packet\n');
-    closeSync(file);
-    return new Set();
-  }
-  const text = readFileSync(out, 'utf8');
+  const text = existsSync(out) ? readFileSync(out, 'utf8') : '';
   const whole = text.slice(0, text.lastIndexOf('\n') + 1);
-  const file = openSync(out, 'r+');
+  const file = openSync(out, 'a', 0o600);
   ftruncateSync(file, Buffer.byteLength(whole));
+  if (whole === '') writeDurably(file, 'serial,packet\n');
   closeSync(file);
   return new Set(whole.split('\n').map((line) => line.split(',')[0] ?? ''));
 }

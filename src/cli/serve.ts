@@ -11,9 +11,10 @@ import { failed } from './errors';
 import {
   checkedSettings,
   endAtOnce,
+  checkKeys,
   endSignal,
-  gatewayKeys,
   newKeys,
+  oldKeys,
   openLog,
   opsTokens,
   say,
@@ -37,18 +38,20 @@ async function serve(): Promise<void> {
   for (const name of unknownSettings(process.env)) say(`${name} is not a setting of this release: ignored`);
   if (settings.proxyProtocol === 'off' && settings.proxyTrusted.length > 0)
     say('M2M_PROXY_TRUSTED is ignored while M2M_PROXY_PROTOCOL is off');
+  if (settings.tlsListen === undefined && (settings.tlsCert ?? settings.tlsKey) !== undefined)
+    say('M2M_TLS_CERT and M2M_TLS_KEY are ignored while M2M_TLS_LISTEN is not set');
   const tokens = opsTokens(settings);
   const certificate = tlsCertificate(settings);
-  const keysThere = gatewayKeys(settings);
+  const keysAreThere = checkKeys(settings);
   const { log, sink, dropped } = await openLog(settings);
   const ending = endSignal();
   const found = settings.databaseUrl === undefined ? undefined : endAtOnce(ending);
   const database = await openDatabase(settings, (why) => say(`the embedded PostgreSQL: ${why}`));
   found?.();
   try {
-    // Made last: a start that comes to nothing must not leave keys that would look like those of the database.
-    const { keys, undo } =
-      keysThere === undefined ? newKeys(settings) : { keys: keysThere, undo: () => false };
+    // Made last: a start that comes to nothing must not leave keys that would look like those of the database. Read
+    // again: a key may have been added, and used by another gateway, while this one waited for the database.
+    const { keys, undo } = keysAreThere ? oldKeys(settings) : newKeys(settings);
     const running = await startGateway({
       settings,
       databaseUrl: database.url,

@@ -59,13 +59,24 @@ export function usingKeyFile<T>(work: () => T): T {
   }
 }
 
-/** Undefined: the default key file is not there, and is to be made. */
-export function gatewayKeys({ keyFile, ownKeyFile }: Settings): GatewayKeys | undefined {
-  return ownKeyFile && !existsSync(keyFile) ? undefined : usingKeyFile(() => readKeyFile(keyFile));
+/** Throws where the key file cannot be used. @returns false: the default one is not there, and is to be made */
+export function checkKeys({ keyFile, ownKeyFile }: Settings): boolean {
+  if (ownKeyFile && !existsSync(keyFile)) return false;
+  usingKeyFile(() => readKeyFile(keyFile));
+  return true;
 }
 
-/** @returns the keys, and what takes the file away again where it was made by this very call */
-export function newKeys(settings: Settings): { keys: GatewayKeys; undo: () => void } {
+/** The keys, and what takes the file away again where it was made just now. */
+interface StartKeys {
+  readonly keys: GatewayKeys;
+  readonly undo: () => void;
+}
+
+export function oldKeys({ keyFile }: Settings): StartKeys {
+  return { keys: usingKeyFile(() => readKeyFile(keyFile)), undo: () => undefined };
+}
+
+export function newKeys(settings: Settings): StartKeys {
   const { keyFile } = settings;
   return usingKeyFile(() => {
     makeDataFolder(settings);

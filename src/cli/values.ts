@@ -6,7 +6,7 @@ import { isSignedSuite, type SignedSuite } from '../protocol/suites';
 import type { Where } from '../terminal/connection';
 
 /** A secret as `\x…` hexadecimal, or the bytes of a text. */
-export function secretBytes(text: string): Buffer {
+function secretBytes(text: string): Buffer {
   if (!text.startsWith('\\x')) return Buffer.from(text, 'utf8');
   const digits = text.slice(2);
   if (!/^([0-9a-fA-F]{2})*$/.test(digits)) {

@@ -49,7 +49,6 @@ export class Office {
   }
 
   start(): void {
-    this.ops.followTokens();
     this.sms.start();
   }
 

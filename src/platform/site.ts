@@ -88,22 +88,21 @@ function poolSize(duties: Duties, workers: number): number {
  * @returns a function that ends it
  */
 export function followKeys({ keys, log, settings, store }: Site, onRead: () => void): () => void {
-  return followFile(
-    settings.keyFile,
-    readKeyFile,
-    (read) => keys.holds(read),
-    (read) => {
+  return followFile(settings.keyFile, {
+    read: readKeyFile,
+    isHeld: (read) => keys.holds(read),
+    onContent: (read) => {
       keys.replace(read);
       // Whose secrets did not open was nobody until now.
       store.strangers.clear();
       onRead();
     },
-    (error) =>
+    onError: (error) =>
       log.event('keys-changed', {
         message: 'the changed key file is not used; the keys read before stay in use',
         level: 'error',
         outcome: 'failure',
         error: error instanceof Error ? error.message : String(error),
       }),
-  );
+  });
 }

@@ -70,8 +70,6 @@ export type Link = Pick<Connection, 'ask' | 'send' | 'close'>;
 export interface Where {
   readonly host: string;
   readonly port: number;
-  /** Source address, for load generators that run out of ports on one. */
-  readonly localAddress?: string;
 }
 
 interface Waiting {
@@ -115,10 +113,6 @@ export class Connection {
   ): Promise<Connection> {
     const socket = await openSocket(where, timeout, signal);
     return new Connection(socket, judge, handlers);
-  }
-
-  get isClosed(): boolean {
-    return this.ended !== undefined;
   }
 
   send(frame: Buffer): void {

@@ -174,6 +174,12 @@ test('a production line: one packet a line, and a second run mints only what is 
   });
   expect(readFileSync(out, 'utf8').startsWith(first)).toBe(true);
   expect(readFileSync(out, 'utf8').trimEnd().split('\n')).toHaveLength(3);
+  writeFileSync(out, 'serial,pa');
+  expect(await mint()).toMatchObject({ code: 0 });
+  expect(readFileSync(out, 'utf8').split('\n').slice(0, 2)).toEqual([
+    'serial,packet',
+    expect.stringMatching(`^${terminals[0]!.serial},[0-9a-f]+$`),
+  ]);
   const keyless = await operator.provision({ baseKeySize: null });
   for (const [content, says] of [
     ['serial,hardware_id\nT-1\n', /line\.csv: .* on line 2/],
@@ -181,6 +187,8 @@ test('a production line: one packet a line, and a second run mints only what is 
     ['serial,hardware_id\nT-1,a\nT-1,b\n', /line\.csv, line 3: serial T-1 stands in line 2 already/],
     ['serial,hardware_id\n\nT-1,a\n', /line\.csv, line 3: serial: T-1 is not provisioned/],
     [`serial,hardware_id\n${keyless.serial},a\n`, /line\.csv, line 2: serial: \S+ has no base key/],
+    ['hardware_id,serial,hardware_id\na,T-1,b\n', /line\.csv: line 1 has column hardware_id twice/],
+    [Buffer.from('serial,hardware_id\nT-1,a\nT-2,\xe9\n', 'latin1'), /line\.csv: line 3 is not UTF-8/],
   ] as const) {
     writeFileSync(csv, content);
     expect(await mint()).toMatchObject({ code: 1, err: expect.stringMatching(says) as string });

@@ -2,9 +2,12 @@
 import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { addKeys } from '../../src/platform/keys/keyFile';
 import { requireBuild } from '../support/cli';
 import { createDatabase, type TestDatabase } from '../support/database';
+import { eventually } from '../support/eventually';
 import { runCommand, startGateway, testHome, type TestHome } from '../support/gateway';
+import { Operator } from '../support/operator';
 
 let database: TestDatabase;
 let home: TestHome;
@@ -86,4 +89,38 @@ test.each([
   expect([code, readdirSync(fresh)]).toEqual([2, []]);
   expect(stderr).toContain(variable);
   rmSync(fresh, { recursive: true });
+});
+
+/** The lock that migrations wait for each other by (src/platform/store/migrate.ts). */
+const MIGRATION_LOCK = 0x6d326d;
+
+test('a key that is added, and used by another gateway, while a start waits for the database is there when it goes on', async () => {
+  const shared = await createDatabase();
+  const folder = testHome();
+  const operator = await Operator.connect(shared.url);
+  const start = (name: string) =>
+    startGateway({ databaseUrl: shared.url, home: folder, environment: { M2M_GATEWAY_ID: name } });
+  const one = await start('one');
+  try {
+    await operator.sql('SELECT pg_advisory_lock($1)', [MIGRATION_LOCK]);
+    const starting = start('two');
+    starting.catch(() => undefined);
+    await eventually('the start to wait', async () => {
+      const waiting = await operator.sql(
+        `SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted
+           AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`,
+      );
+      return waiting.length === 1;
+    });
+    const [added] = addKeys(folder.keyFile, ['sealing']);
+    await one.logged((line) => String(line['message']).includes(`under key ${added!.id}`));
+    await operator.sql('SELECT pg_advisory_unlock($1)', [MIGRATION_LOCK]);
+    const two = await starting;
+    expect(await two.stop()).toBe(0);
+  } finally {
+    await one.stop();
+    await operator.close();
+    await shared.drop();
+    folder.remove();
+  }
 });

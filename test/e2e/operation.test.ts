@@ -118,6 +118,23 @@ describe('settings', () => {
     expect(stderr.trim()).toBe(`m2m: ${variable}: 127.0.0.1:${port} is in use by another process`);
   });
 
+  test.each([
+    // An address of nobody (RFC 5737); a name that is too long to ask anybody for.
+    ['1', '192.0.2.1:17750', '127.0.0.1:17750', 'EADDRNOTAVAIL'],
+    ['2', '192.0.2.1:17750', '127.0.0.1:0', 'EADDRNOTAVAIL'],
+    ['1', `${'x'.repeat(64)}:17750`, '127.0.0.1:0', 'ENOTFOUND'],
+  ])('with %s workers %s, which cannot be listened on, is named', async (workers, listen, ops, why) => {
+    const { code, stderr } = await runCommand(['serve'], {
+      ...PATIENT,
+      DATABASE_URL: database.url,
+      M2M_KEY_FILE: home.keyFile,
+      M2M_WORKERS: workers,
+      M2M_LISTEN: listen,
+      M2M_OPS_LISTEN: ops,
+    });
+    expect([code, stderr.trim()]).toEqual([1, `m2m: M2M_LISTEN: ${listen} cannot be listened on (${why})`]);
+  });
+
   test('a database with a newer schema ends with 1', async () => {
     const newer = await createDatabase();
     const owner = await Operator.connect(newer.url);

@@ -1,7 +1,12 @@
 /** The same protocol inside TLS on a second port. */
 import { execFileSync } from 'node:child_process';
 import { copyFileSync, writeFileSync } from 'node:fs';
-import { connect as connectTcp, createServer as createTcpServer, type AddressInfo } from 'node:net';
+import {
+  connect as connectTcp,
+  createServer as createTcpServer,
+  type AddressInfo,
+  type Socket,
+} from 'node:net';
 import { join } from 'node:path';
 import { connect, type TLSSocket } from 'node:tls';
 import { CertificateError, readCertificate } from '../../src/platform/listener/certificate';
@@ -127,6 +132,34 @@ describeWith(
     await new Promise((resolve) => server.close(resolve));
   });
 
+  test('who resets a connection and comes again from the same port is not taken for the one that went', async () => {
+    const failed: string[] = [];
+    const secure: Socket[] = [];
+    const door = new TlsDoor({
+      certificate: readCertificate(path('first.crt'), path('first.key')),
+      handshakeLimit: 240_000,
+      onSecure: (socket) => secure.push(socket),
+      onFailed: ({ address }) => failed.push(address),
+    });
+    const server = createTcpServer((socket) => door.take(socket, originOf(socket, Date.now())));
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const { port } = server.address() as AddressInfo;
+    const first = connectTcp(port, '127.0.0.1');
+    await eventually('the first one', () => door.waiting === 1);
+    const { localPort } = first;
+    // Both reach the door in one turn of the event loop, the end of the first before the second.
+    first.resetAndDestroy();
+    const again = connectTcp({ port, host: '127.0.0.1', localPort: localPort! });
+    const dialled = connect({ socket: again, rejectUnauthorized: false }).once('error', () => undefined);
+    try {
+      await eventually('the second one', () => secure.length > 0 || dialled.destroyed);
+      expect([secure.length, failed, door.waiting]).toEqual([1, ['127.0.0.1'], 0]);
+    } finally {
+      for (const socket of [dialled, ...secure]) socket.destroy();
+      await new Promise((resolve) => server.close(resolve));
+    }
+  });
+
   test('a renewed certificate holds without a restart; one that is broken does not hold', async () => {
     const before = await dial();
     expect(nameOf(before)).toBe('first');
@@ -217,5 +250,14 @@ describeWith(
       });
       expect(ended).toMatchObject({ code: 2, stderr: `m2m: ${variable}: ${missing}: ENOENT\n` });
     }
+  });
+
+  test('files without a port are told to be ignored', async () => {
+    // A wrong setting besides ends it.
+    const environment = { M2M_TLS_CERT: path('first.crt'), M2M_OPS_TOKEN_FILE: path('nowhere') };
+    expect(await runCommand(['serve'], environment)).toMatchObject({
+      code: 2,
+      stderr: expect.stringMatching(/^m2m: M2M_TLS_CERT and M2M_TLS_KEY are ignored while /) as string,
+    });
   });
 });

@@ -35,7 +35,7 @@ export interface LoginRow {
   readonly unsent?: number;
 }
 
-export function latencyOf(histogram: Histogram): Latency | undefined {
+function latencyOf(histogram: Histogram): Latency | undefined {
   if (histogram.totalCount === 0) return undefined;
   const at = (percentile: number): number => histogram.getValueAtPercentile(percentile) / 1000;
   return { p50: at(50), p90: at(90), p99: at(99), p99_9: at(99.9), max: histogram.maxValue / 1000 };

@@ -1,4 +1,4 @@
-/** CREDENTIAL_CHANGE and CREDENTIAL_CONFIRM (docs/protocol.md, "Change of credentials"). */
+/** CREDENTIAL_CHANGE and CREDENTIAL_CONFIRM (docs/credential-change.md). */
 import { writeCredentialText } from '../../crypto/credentialText';
 import { isBaseKeySize, wrapKey } from '../../crypto/keyWrap';
 import { CHANGE_TARGETS } from '../../protocol/changeTargets';

@@ -1,6 +1,6 @@
 /**
  * LOGIN of either dialect, and AUTH_PROOF: the rules as a list, and what a login that passes them all is given
- * (docs/protocol.md, "Login"; docs/wmmp.md).
+ * (docs/protocol.md, "Commands"; docs/wmmp.md).
  */
 import { CHANGE_TARGETS } from '../../protocol/changeTargets';
 import type { Decoded } from '../../protocol/decode';

@@ -1,5 +1,5 @@
 /**
- * What a terminal's frames must never be taken for twice (docs/protocol.md, "Replay").
+ * What a terminal's frames must never be taken for twice (docs/protocol.md, "Sessions").
  *
  * An entry is a UUID-shaped text of 16 bytes: timestamp under the digest (4) | first bytes of the digest (12). It
  * follows from the frame alone, so every gateway makes the same one, and entries sort by age. They are kept in the

@@ -17,9 +17,9 @@ import {
   renameSync,
   statSync,
   unlinkSync,
-  writeSync,
+  writeFileSync,
 } from 'node:fs';
-import { resolve } from 'node:path';
+import { dirname, resolve } from 'node:path';
 import { z } from 'zod';
 import type { SealingKey } from '../../crypto/sealing';
 
@@ -79,7 +79,13 @@ export function addKeys(path: string, kinds: readonly KeyKind[]): KeyInfo[] {
   const added = kinds.map((kind) => ({ kind, ...freshKey() }));
   for (const { kind, id, key, created } of added) content[kind].push({ id, key, created });
   const unfinished = writeUnfinished(path, content);
-  renameSync(unfinished, path);
+  try {
+    renameSync(unfinished, path);
+  } catch (error) {
+    unlinkSync(unfinished);
+    throw new KeyFileError(path, `cannot be replaced: ${codeOf(error)}`);
+  }
+  syncFolder(path);
   return added.map(({ kind, id, created }) => ({ kind, id, created }));
 }
 
@@ -107,6 +113,7 @@ export function makeKeyFile(path: string): boolean {
   try {
     // A link never replaces: of two that start at once, one makes the keys and both use them.
     linkSync(unfinished, path);
+    syncFolder(path);
     return true;
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false;
@@ -118,16 +125,32 @@ export function makeKeyFile(path: string): boolean {
 
 /** @returns the path of a whole file beside the one to be made or replaced */
 function writeUnfinished(path: string, content: z.infer<typeof keyFile>): string {
-  const unfinished = `${path}.${process.pid}.new`;
+  // Not the process's number: what a start was killed over would be in the way of the next one, which in a container has
+  // the same.
+  const unfinished = `${path}.${randomBytes(4).toString('hex')}.new`;
   const file = openNew(unfinished, path);
   try {
     fchmodSync(file, 0o600);
-    writeSync(file, `${JSON.stringify(content, null, 2)}\n`);
+    writeFileSync(file, `${JSON.stringify(content, null, 2)}\n`);
     fsyncSync(file);
+  } catch (error) {
+    unlinkSync(unfinished);
+    throw new KeyFileError(path, `cannot be written: ${codeOf(error)}`);
   } finally {
     closeSync(file);
   }
   return unfinished;
+}
+
+/** A name is on storage when its folder is: the database, which is, must not be sealed under a key that a power cut takes. */
+function syncFolder(path: string): void {
+  try {
+    const folder = openSync(dirname(path), 'r');
+    fsyncSync(folder);
+    closeSync(folder);
+  } catch {
+    // Not every file system can; the file is there all the same.
+  }
 }
 
 function openNew(unfinished: string, path: string): number {

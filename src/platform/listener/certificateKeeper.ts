@@ -31,7 +31,7 @@ export class CertificateKeeper {
     const read = (): Certificate => readCertificate(this.files.cert, this.files.key);
     const isHeld = ({ cert, key }: Certificate): boolean =>
       cert.equals(this.held.cert) && key.equals(this.held.key);
-    const renewed = (found: Certificate): void => {
+    const onContent = (found: Certificate): void => {
       const same = isHeld(found);
       if (same && this.unfit)
         log.event('certificate-changed', {
@@ -48,7 +48,7 @@ export class CertificateKeeper {
         outcome: 'success',
       });
     };
-    const failed = (error: unknown): void => {
+    const onError = (error: unknown): void => {
       this.unfit = true;
       log.event('certificate-changed', {
         message: 'the changed certificate is not used; the one read before stays in use',
@@ -58,7 +58,7 @@ export class CertificateKeeper {
       });
     };
     const files = new Set([this.files.cert, this.files.key]);
-    const ends = [...files].map((file) => followFile(file, read, isHeld, renewed, failed));
+    const ends = [...files].map((file) => followFile(file, { read, isHeld, onContent, onError }));
     return () => ends.forEach((end) => end());
   }
 }

@@ -12,23 +12,31 @@ export interface TlsDoorOptions {
   readonly onFailed: (origin: Origin) => void;
 }
 
+interface Guest {
+  readonly socket: Socket;
+  readonly origin: Origin;
+  /** Its handshake is done. */
+  isSecure: boolean;
+}
+
 const OLDEST_VERSION = 'TLSv1.2';
 
 export class TlsDoor {
   private readonly server: Server;
   /** By peer: a TLS socket does not tell which socket it was made over. */
-  private readonly underWay = new Map<string, { readonly socket: Socket; readonly origin: Origin }>();
+  private readonly underWay = new Map<string, Guest>();
 
   constructor(private readonly options: TlsDoorOptions) {
     const { certificate, handshakeLimit } = options;
     this.server = createServer({ ...credentials(certificate), handshakeTimeout: handshakeLimit });
     this.server.on('secureConnection', (socket) => {
       const peer = peerOf(socket);
-      const origin = this.underWay.get(peer)?.origin;
+      const guest = this.underWay.get(peer);
       this.underWay.delete(peer);
       // It may have gone in the meantime.
-      if (origin === undefined) socket.destroy();
-      else options.onSecure(socket, origin);
+      if (guest === undefined) return void socket.destroy();
+      guest.isSecure = true;
+      options.onSecure(socket, guest.origin);
     });
     // Where the time is up node tells, and leaves the socket open.
     this.server.on('tlsClientError', (_error, socket) => socket.destroy());
@@ -41,9 +49,12 @@ export class TlsDoor {
 
   take(socket: Socket, origin: Origin): void {
     const peer = peerOf(socket);
-    this.underWay.set(peer, { socket, origin });
+    const guest: Guest = { socket, origin, isSecure: false };
+    this.underWay.set(peer, guest);
     socket.once('close', () => {
-      if (this.underWay.delete(peer) && !origin.local) this.options.onFailed(origin);
+      // A peer that resets its connection may be here with a new one from the same port before the old one is closed.
+      if (this.underWay.get(peer) === guest) this.underWay.delete(peer);
+      if (!guest.isSecure && !origin.local) this.options.onFailed(origin);
     });
     this.server.emit('connection', socket);
   }

@@ -17,7 +17,7 @@ export interface LogFileOptions {
   /** Full files that are kept. */
   readonly keep: number;
   readonly now: () => number;
-  /** A full file that cannot be renamed: it grows on. */
+  /** A full file that cannot be renamed, so that it grows on, or an old one that cannot be deleted. */
   readonly onError: (error: unknown) => void;
   /** There is room again, for a second. @param lost lines meanwhile @param code what the system said first */
   readonly onRoom: (lost: number, code: string) => void;
@@ -114,7 +114,8 @@ export class LogFile extends Writable {
     // Another process may have been faster.
     if (there?.ino === this.inode) await this.moveAway(`${path}-${stamp(now)}-${process.pid}`);
     await this.reopen();
-    await this.prune();
+    // Too many full files are no reason to lose a line.
+    await this.prune().catch(this.options.onError);
   }
 
   private async moveAway(to: string): Promise<void> {

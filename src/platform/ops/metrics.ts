@@ -1,4 +1,4 @@
-/** Counters and gauges for Prometheus; names are a contract with dashboards (docs/operations.md, "Metrics"). */
+/** Counters and gauges for Prometheus; names are a contract with dashboards (docs/operations.md, "HTTP"). */
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
 import { COMMAND_NAMES } from '../../protocol/commands';
 import { VERSION_4_0 } from '../../protocol/header';
@@ -59,7 +59,7 @@ export class Metrics {
   });
   readonly credentialChanges = new Counter({
     name: 'm2m_credential_changes_total',
-    help: 'Steps of changes of passwords and base keys: noticed, ciphertext, sms, refused, confirmed, settled-by-login',
+    help: 'Steps of changes of passwords and base keys: notice, ciphertext, sms, refused, confirmed, settled-by-login',
     labelNames: ['step'] as const,
     registers: [this.registry],
   });

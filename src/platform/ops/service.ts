@@ -1,6 +1,5 @@
 /** The HTTP side of a gateway, from its tokens to its port. */
 import type { AddressInfo } from 'node:net';
-import { isDeepStrictEqual } from 'node:util';
 import { followFile } from '../config/followFile';
 import type { Endpoint } from '../config/settings';
 import { hostPort } from '../listener/listener';
@@ -9,7 +8,7 @@ import { createOpsServer } from './http';
 import { Introspection } from './introspection';
 import type { Log } from './log';
 import type { Metrics } from './metrics';
-import { readTokenFile, type Tokens } from './tokenFile';
+import { areSame, readTokenFile, type Tokens } from './tokenFile';
 
 export interface OpsOptions {
   readonly notReady: () => string | undefined;
@@ -51,34 +50,34 @@ export class OpsService {
     await new Promise<void>((resolve, reject) => {
       this.server.once('error', reject).listen(endpoint, resolve);
     });
+    this.watchTokens();
     return hostPort(this.server.address() as AddressInfo);
-  }
-
-  /** Tokens that are added or removed hold without a restart; a file that cannot be used changes nothing. */
-  followTokens(): void {
-    const { tokens, log } = this.options;
-    if (tokens === undefined) return;
-    this.unwatch = followFile(
-      tokens.file,
-      readTokenFile,
-      (read) => isDeepStrictEqual(read, this.tokens),
-      (read) => {
-        this.tokens = read;
-        log.event('tokens-changed', { message: 'the token file was read again', outcome: 'success' });
-      },
-      (error) =>
-        log.event('tokens-changed', {
-          message: 'the changed token file is not used; the tokens read before stay good',
-          level: 'error',
-          outcome: 'failure',
-          error: error instanceof Error ? error.message : String(error),
-        }),
-    );
   }
 
   close(): void {
     this.unwatch();
     this.server.close();
     this.server.closeAllConnections();
+  }
+
+  /** Tokens that are added or removed hold without a restart; a file that cannot be used changes nothing. */
+  private watchTokens(): void {
+    const { tokens, log } = this.options;
+    if (tokens === undefined) return;
+    this.unwatch = followFile(tokens.file, {
+      read: readTokenFile,
+      isHeld: (read) => areSame(read, this.tokens ?? []),
+      onContent: (read) => {
+        this.tokens = read;
+        log.event('tokens-changed', { message: 'the token file was read again', outcome: 'success' });
+      },
+      onError: (error) =>
+        log.event('tokens-changed', {
+          message: 'the changed token file is not used; the tokens read before stay good',
+          level: 'error',
+          outcome: 'failure',
+          error: error instanceof Error ? error.message : String(error),
+        }),
+    });
   }
 }

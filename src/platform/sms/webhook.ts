@@ -68,7 +68,9 @@ class Cut extends Error {}
 /** fetch() hides what went wrong one level down. */
 function reason(error: unknown): string {
   if (error instanceof Cut) return error.message;
-  const { cause } = error as { cause?: { code?: string } };
+  const { cause } = error as { cause?: { code?: string; message?: string } };
+  // https://fetch.spec.whatwg.org/#port-blocking: 6000 and 6667, for example.
+  if (cause?.message === 'bad port') return 'fetch() refuses this port: the webhook needs another one';
   return `cannot be reached: ${cause?.code ?? 'connection failed'}`;
 }
 

@@ -9,7 +9,7 @@ const CONNECT_TIMEOUT_MS = 30_000;
 const NO_PASSWORD = /client password must be a/;
 
 // A waiting migration must not be cut off by timeouts that the role or the database has for its queries,
-// and the SQL files are written for read committed.
+// and the SQL files are written for read committed and for strings in which a backslash is one.
 const SESSION_SETTINGS = `
   SET lock_timeout = 0;
   SET idle_in_transaction_session_timeout = 0;
@@ -17,6 +17,7 @@ const SESSION_SETTINGS = `
   SET default_transaction_isolation = 'read committed';
   SET default_transaction_read_only = off;
   SET client_min_messages = warning;
+  SET standard_conforming_strings = on;
   SET search_path = pg_catalog`;
 
 function newClient(databaseUrl: string, socket: Socket): Client {

@@ -13,7 +13,7 @@ export interface MigrationFile {
 }
 
 /** From src/platform/store and from dist/platform/store alike. */
-export const sqlDirectory = join(__dirname, '..', '..', '..', 'scripts', 'sql');
+const sqlDirectory = join(__dirname, '..', '..', '..', 'scripts', 'sql');
 
 const FILE_NAME = /^(\d{3})_[a-z0-9_]+\.sql$/;
 const WORKS_FROM = /^-- works from: (\d+)\r?\n/;

@@ -29,11 +29,6 @@ export class StreamAssembler {
   private end: number | undefined;
   private lost: Gap | undefined;
 
-  /** Whether its first segment is known. */
-  get begun(): boolean {
-    return this.first !== undefined;
-  }
-
   /** Bytes held for later, with what holding them costs. */
   get held(): number {
     return this.cost;

@@ -14,7 +14,7 @@ const HIGHEST = 600_000_000;
 export const CURVE_STEP = 100;
 
 /** A latency histogram in microseconds, to three digits. */
-export function newHistogram(): Histogram {
+function newHistogram(): Histogram {
   return build({
     lowestDiscernibleValue: 1,
     highestTrackableValue: HIGHEST,

@@ -4,46 +4,73 @@ import { join } from 'node:path';
 import { followFile } from '../../../src/platform/config/followFile';
 import { eventually } from '../../support/eventually';
 
-const directory = mkdtempSync(join(tmpdir(), 'm2m-follow-'));
-const file = join(directory, 'file');
-const read = (path: string): string => readFileSync(path, 'utf8');
-const ends: (() => void)[] = [];
+let folder: string;
+let path: string;
+let held: string;
+let told: string[];
+let errors: unknown[];
+let end: () => void;
 
-afterEach(() => ends.splice(0).forEach((end) => end()));
-afterAll(() => rmSync(directory, { recursive: true }));
-
-function follow(held: string): { contents: string[]; errors: unknown[] } {
-  const heard = { contents: [] as string[], errors: [] as unknown[] };
-  ends.push(
-    followFile(
-      file,
-      read,
-      (content) => content === held,
-      (content) => heard.contents.push(content),
-      (error) => heard.errors.push(error),
-    ),
-  );
-  return heard;
-}
-
-test('what changed between being read and being followed is told', () => {
-  writeFileSync(file, 'new');
-  expect(follow('old')).toEqual({ contents: ['new'], errors: [] });
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'follow-'));
+  path = join(folder, 'file');
+  [held, told, errors] = ['one', [], []];
+  writeFileSync(path, held);
+});
+afterEach(() => {
+  end();
+  rmSync(folder, { recursive: true });
 });
 
-test('what went away meanwhile is told', () => {
-  rmSync(file);
-  expect(follow('old').errors).toMatchObject([{ code: 'ENOENT' }]);
-});
-
-test('what is known is not told; each change from then on is', async () => {
-  writeFileSync(file, 'old');
-  const { contents, errors } = follow('old');
-  expect(contents).toEqual([]);
-  await eventually('the change is told', () => {
-    // Written until it is seen: the first look at the file takes its time.
-    writeFileSync(file, 'newer');
-    return Promise.resolve(contents.includes('newer'));
+const follow = () => {
+  end = followFile(path, {
+    read: (file) => {
+      const content = readFileSync(file, 'utf8');
+      if (content === 'bad') throw new Error('bad');
+      return content;
+    },
+    isHeld: (content) => content === held,
+    onContent: (content) => told.push((held = content)),
+    onError: (error) => errors.push(error),
   });
-  expect(errors).toEqual([]);
+};
+const toldSoon = async (what: string[]) => {
+  await eventually('what was written', () => told.length >= what.length);
+  expect(told).toEqual(what);
+};
+const quiet = () => new Promise((resolve) => setTimeout(resolve, 2_500));
+
+test('what was changed between its reading and now is told, once', async () => {
+  writeFileSync(path, 'two');
+  follow();
+  await toldSoon(['two']);
+  await quiet();
+  expect([told, errors]).toEqual([['two'], []]);
+});
+
+test('what is in use is not told; each version after it is, the same content again too', async () => {
+  follow();
+  await quiet();
+  expect(told).toEqual([]);
+  writeFileSync(path, 'two');
+  await toldSoon(['two']);
+  writeFileSync(path, 'bad');
+  await eventually('the error', () => errors.length === 1);
+  writeFileSync(path, 'two');
+  await toldSoon(['two', 'two']);
+});
+
+test('a change in the first second is told, by whichever look comes first', async () => {
+  follow();
+  await new Promise((resolve) => setTimeout(resolve, 300));
+  writeFileSync(path, 'two');
+  await eventually('what was written', () => told.length > 0);
+  expect(new Set(told)).toEqual(new Set(['two']));
+});
+
+test('what went away meanwhile is told as an error', async () => {
+  rmSync(path);
+  follow();
+  await eventually('the error', () => errors.length > 0);
+  expect(errors[0]).toMatchObject({ code: 'ENOENT' });
 });

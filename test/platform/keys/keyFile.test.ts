@@ -1,7 +1,7 @@
-import { chmodSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import fs, { chmodSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
-import { makeKeyFile, readKeyFile } from '../../../src/platform/keys/keyFile';
+import { addKeys, makeKeyFile, readKeyFile } from '../../../src/platform/keys/keyFile';
 
 let directory: string;
 let file: string;
@@ -22,6 +22,23 @@ test('a new file has keys, mode 0600 whatever the umask, and is never replaced',
   expect(keys.sealing[0]!.key).toHaveLength(32);
   makeKeyFile(file);
   expect(readKeyFile(file)).toEqual(keys);
+});
+
+test('what a start was killed over is not in the way of one with the same process number', () => {
+  writeFileSync(`${file}.${process.pid}.new`, '');
+  expect(makeKeyFile(file)).toBe(true);
+  expect(addKeys(file, ['packet'])).toHaveLength(1);
+  expect(readKeyFile(file).packet).toHaveLength(2);
+});
+
+test('a file that cannot be replaced is named, and nothing is left beside it', () => {
+  makeKeyFile(file);
+  const failing = jest.spyOn(fs, 'renameSync').mockImplementationOnce(() => {
+    throw Object.assign(new Error('no'), { code: 'EROFS' });
+  });
+  expect(() => addKeys(file, ['sealing'])).toThrow(`key file ${file}: cannot be replaced: EROFS`);
+  failing.mockRestore();
+  expect(fs.readdirSync(directory)).toEqual(['keys.json']);
 });
 
 const good = () => {

@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process';
 import {
+  mkdirSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
@@ -106,6 +107,17 @@ test('what a full disk does not take is counted, and it goes on afterwards', asy
   await written(file, line(5));
   expect(room).toEqual([[2, 'ENOSPC']]);
   file.destroy();
+});
+
+test('an old file that cannot be deleted costs no line, and is told', async () => {
+  // Nobody removes a folder like a file, not even root.
+  mkdirSync(`${path}-20250101T000000000Z-1`);
+  const file = await opened(110, 1);
+  for (let n = 0; n < 25; n++) await written(file, line(n));
+  rmSync(`${path}-20250101T000000000Z-1`, { recursive: true });
+  expect(file.dropped).toBe(0);
+  expect(lines().at(-1)).toBe(line(24).trimEnd());
+  expect(errors.splice(0).length).toBeGreaterThan(0);
 });
 
 test('a path that cannot be written is told at once', async () => {

@@ -52,6 +52,11 @@ test('nobody there, and one who hangs up: failed, without a word of the URL', as
   expect(await why()).toBe('cannot be reached: ECONNREFUSED');
 });
 
+test('a port that no HTTP client of browsers uses is told as that', async () => {
+  const { why } = (await new Webhook('http://127.0.0.1:6000/').send(TEXT)) as { why: string };
+  expect(why).toBe('fetch() refuses this port: the webhook needs another one');
+});
+
 test('one who does not answer: failed after a while', async () => {
   server.answer(TEXT.msisdn, 'hang');
   expect(await new Webhook(url(), 100).send(TEXT)).toEqual(failed('no answer within 0.1 s'));

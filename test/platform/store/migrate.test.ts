@@ -106,6 +106,17 @@ describe('migrate', () => {
     expect((await migration).applied).toEqual(names);
   });
 
+  test('reads its files alike where the database has strings of old', async () => {
+    const database = await emptyDatabase();
+    await admin.query(`ALTER DATABASE ${database} SET standard_conforming_strings = off`);
+    await migrate(urlOf(database));
+    const [comment] = await query(
+      urlOf(database),
+      `SELECT obj_description('m2m'::regnamespace, 'pg_namespace') AS says`,
+    );
+    expect(comment).toEqual({ says: expect.stringContaining('\\df+ m2m.*') as string });
+  });
+
   test('goes on where another stopped, and leaves nothing of what failed', async () => {
     const url = urlOf(await emptyDatabase());
     await query(

@@ -27,7 +27,7 @@ export const OWNER = 'm2m';
 const LONGEST_SOCKET = process.platform === 'linux' ? 107 : 103;
 
 /** The path without symbolic links, also where its end does not exist yet. */
-export function realDirectory(dir: string): string {
+function realDirectory(dir: string): string {
   const wanted = resolve(dir);
   try {
     return realpathSync(wanted);

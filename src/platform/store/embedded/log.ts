@@ -32,7 +32,7 @@ const ROUTINE = new RegExp(
 );
 
 /** The last lines that may tell somebody why. */
-export function gistOf(text: string): string {
+function gistOf(text: string): string {
   return text
     .split('\n')
     .map((line) => line.replace(/^\d{4}-\d\d-\d\d \S+ \S+ \[\d+\] /, '').trim())
