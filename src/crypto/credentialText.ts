@@ -1,5 +1,5 @@
 /**
- * New secrets as an SMS (docs/protocol.md, "Change of credentials").
+ * New secrets as an SMS (docs/credential-change.md).
  *
  *     M2M2 C=<change id> [U=<v>] [D=<v>] [K=<v>] S=<v>      masked
  *     M2M1 ...                                              the same in plain

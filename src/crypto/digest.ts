@@ -1,4 +1,4 @@
-/** Frame digests and base key digests of both suites (docs/protocol.md, "Digest" and "Session key"). */
+/** Frame digests and base key digests of both suites (docs/protocol.md, "Digest" and "Commands"). */
 import { MD5, type SignedSuite } from '../protocol/suites';
 import { digestOf, hmacSha256 } from './hmac';
 

@@ -28,7 +28,6 @@ import {
   loginRequest,
   logoutRequest,
   proofRequest,
-  sessionKeyRequest,
   type Asked,
   type LoginWishes,
   type Moment,
@@ -271,19 +270,6 @@ export class Client {
       return { hardwareId, credentialPacket, serverNonce: verdict.serverNonce, thirdCode: verdict.thirdCode };
     if (verdict.kind === 'refused') await this.connection.close();
     return verdict;
-  }
-
-  /** A new session key for the session that stands. */
-  sessionKey(): Promise<Answer> {
-    return this.ask(sessionKeyRequest, (answer) => {
-      const { current } = this;
-      if (answer.kind !== 'signed' || answer.result !== 'OK') return answer;
-      if (current === undefined || answer.fields.sessionId?.equals(current.id) !== true) {
-        return refuse('other-session');
-      }
-      this.current = { ...current, key: answer.sessionKey };
-      return answer;
-    });
   }
 
   heartbeat(): Promise<Answer> {

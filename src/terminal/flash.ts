@@ -1,4 +1,5 @@
 /** Where a device's state lies: in memory, or in a file that survives a power cut at any moment. */
+import { randomUUID } from 'node:crypto';
 import {
   closeSync,
   existsSync,
@@ -55,9 +56,9 @@ export class FileFlash implements Flash {
   /** Stores the state of a device that is new; a file that is there already is left alone. */
   static create(file: string, state: DeviceState): FileFlash {
     withFile(file, () =>
-      withLock(file, () => {
+      withLock(file, (write) => {
         if (existsSync(file)) throw new StateError('is there already');
-        writeAtomically(file, stateText(state));
+        write(stateText(state));
       }),
     );
     return new FileFlash(file);
@@ -69,9 +70,9 @@ export class FileFlash implements Flash {
 
   update(change: (state: DeviceState) => DeviceState): DeviceState {
     return withFile(this.file, () =>
-      withLock(this.file, () => {
+      withLock(this.file, (write) => {
         const next = change(parseState(readFileSync(this.file, 'utf8')));
-        writeAtomically(this.file, stateText(next));
+        write(stateText(next));
         return next;
       }),
     );
@@ -112,19 +113,29 @@ function syncFolder(folder: string): void {
 const STALE_AFTER_MS = 2000;
 const POLL_MS = 5;
 
-function withLock<T>(file: string, work: () => T): T {
+/** @param work gets what writes the file, which throws where the lock was taken over: somebody else may have written it */
+function withLock<T>(file: string, work: (write: (text: string) => void) => T): T {
   const lock = `${file}.lock`;
-  while (!tryLock(lock)) pause(POLL_MS);
+  const owner = randomUUID();
+  while (!tryLock(lock, owner)) pause(POLL_MS);
   try {
-    return work();
+    return work((text) => {
+      if (!isOwn(lock, owner))
+        throw new StateError('was locked for so long that another process took the lock over');
+      writeAtomically(file, text);
+    });
   } finally {
-    rmSync(lock, { force: true });
+    if (isOwn(lock, owner)) rmSync(lock, { force: true });
   }
 }
 
-function tryLock(lock: string): boolean {
+function isOwn(lock: string, owner: string): boolean {
+  return existsSync(lock) && readFileSync(lock, 'utf8') === owner;
+}
+
+function tryLock(lock: string, owner: string): boolean {
   try {
-    closeSync(openSync(lock, 'wx', 0o600));
+    writeFileSync(lock, owner, { flag: 'wx', mode: 0o600 });
     return true;
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;

@@ -74,10 +74,6 @@ export function proofRequest(device: DeviceState, moment: Moment, wishes: LoginW
   return ask(device, { ...moment, explicit: true }, 'AUTH_PROOF', fields, use);
 }
 
-export function sessionKeyRequest(device: DeviceState, moment: Moment): Asked {
-  return ask(device, moment, 'SESSION_KEY', {}, { key: true, owed: true });
-}
-
 export function heartbeatRequest(device: DeviceState, moment: Moment): Asked {
   return ask(device, moment, 'HEARTBEAT', {}, NO_KEY);
 }

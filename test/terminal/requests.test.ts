@@ -1,10 +1,4 @@
-import {
-  heartbeatRequest,
-  loginRequest,
-  logoutRequest,
-  sessionKeyRequest,
-  type Asked,
-} from '../../src/terminal/requests';
+import { heartbeatRequest, loginRequest, logoutRequest, type Asked } from '../../src/terminal/requests';
 import { judgeDownlink, noticeReply, type Notice } from '../../src/terminal/session';
 import { NO_SPARES, type DeviceState } from '../../src/terminal/state';
 import { readHeader } from '../../src/protocol/header';
@@ -33,7 +27,6 @@ const CASES: [name: string, make: (found: Vector) => Asked][] = [
   ['LOGIN implicit timestamp, compact', (found) => loginRequest(device(found), moment(found, false), bare)],
   ['HEARTBEAT implicit timestamp', (found) => heartbeatRequest(device(found), moment(found, false))],
   ['LOGOUT', (found) => logoutRequest(device(found), moment(found))],
-  ['SESSION_KEY', (found) => sessionKeyRequest(device(found), moment(found))],
 ];
 
 describe.each(VARIANTS)('requests %s', (variant) => {
@@ -74,6 +67,8 @@ describe.each(VARIANTS)('requests %s', (variant) => {
 test('a session key needs a base key of a size that this version knows', () => {
   const found = vector('LOGOUT', VARIANTS[0]);
   const at = moment(found);
-  expect(() => sessionKeyRequest({ ...device(found), baseKey: undefined }, at)).toThrow(/has none/);
-  expect(() => sessionKeyRequest({ ...device(found), baseKey: Buffer.alloc(24) }, at)).toThrow(/16 or 32/);
+  const asking = (baseKey: Buffer | undefined) => () =>
+    loginRequest({ ...device(found), baseKey }, at, { ...bare, sessionKey: true });
+  expect(asking(undefined)).toThrow(/has none/);
+  expect(asking(Buffer.alloc(24))).toThrow(/16 or 32/);
 });

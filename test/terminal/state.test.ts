@@ -54,6 +54,21 @@ test('a lock left by a process that died is taken', () => {
   expect(flash.update((old) => ({ ...old, clockOffset: 5 })).clockOffset).toBe(5);
 });
 
+test('an update that took so long that its lock was taken over writes nothing', () => {
+  const file = join(folder, 'state.json');
+  const flash = FileFlash.create(file, state);
+  const other = new FileFlash(file);
+  const slow = () =>
+    flash.update((held) => {
+      utimesSync(`${file}.lock`, 0, 0);
+      other.update((found) => ({ ...found, nextSequence: found.nextSequence + 1 }));
+      return { ...held, nextSequence: held.nextSequence + 1 };
+    });
+  expect(slow).toThrow(/took the lock over/);
+  expect(other.read().nextSequence).toBe(state.nextSequence + 1);
+  expect(flash.update((held) => held).nextSequence).toBe(state.nextSequence + 1);
+});
+
 test('a state that is there is never made anew', () => {
   const file = join(folder, 'state.json');
   FileFlash.create(file, state);

@@ -115,6 +115,7 @@ test('an old file that cannot be deleted costs no line, and is told', async () =
   const file = await opened(110, 1);
   for (let n = 0; n < 25; n++) await written(file, line(n));
   rmSync(`${path}-20250101T000000000Z-1`, { recursive: true });
+  file.destroy();
   expect(file.dropped).toBe(0);
   expect(lines().at(-1)).toBe(line(24).trimEnd());
   expect(errors.splice(0).length).toBeGreaterThan(0);
