@@ -45,9 +45,9 @@ async function serve(): Promise<void> {
   const keysAreThere = checkKeys(settings);
   const { log, sink, dropped } = await openLog(settings);
   const ending = endSignal();
-  const found = settings.databaseUrl === undefined ? undefined : endAtOnce(ending);
+  const endInOrder = settings.databaseUrl === undefined ? undefined : endAtOnce(ending);
   const database = await openDatabase(settings, (why) => say(`the embedded PostgreSQL: ${why}`));
-  found?.();
+  endInOrder?.();
   try {
     // Made last: a start that comes to nothing must not leave keys that would look like those of the database. Read
     // again: a key may have been added, and used by another gateway, while this one waited for the database.

@@ -152,7 +152,7 @@ export function endSignal(): Promise<void> {
  * Before anything is served nobody is sent away: who ends a gateway that waits for a silent database, or for another
  * one's migration, does not wait with it. Not for the embedded server, which is stopped in order.
  *
- * @returns a function after which the signal no longer ends the process at once
+ * @returns a function after which the signal is left to the caller
  */
 export function endAtOnce(ending: Promise<void>): () => void {
   let waiting = true;
