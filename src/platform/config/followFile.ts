@@ -6,9 +6,9 @@ const INTERVAL = 1_000;
 
 export interface Follower<T> {
   readonly read: (path: string) => T;
-  /** Whether that is what is in use: asked once, of what changed between the reading at start and now. */
+  /** Whether that is what is in use. */
   readonly isHeld: (content: T) => boolean;
-  /** Told what `read` makes of every version of the file. */
+  /** Told what `read` makes of a version that is not in use, or that comes after one that could not be used. */
   readonly onContent: (content: T) => void;
   /** Told where `read` or `onContent` throws. */
   readonly onError: (error: unknown) => void;
@@ -17,20 +17,23 @@ export interface Follower<T> {
 /** @returns a function that ends it */
 export function followFile<T>(path: string, follower: Follower<T>): () => void {
   const { read, isHeld, onContent, onError } = follower;
-  const look = (isWanted: (content: T) => boolean): void => {
+  let wasUnfit = false;
+  const look = (): void => {
+    clearTimeout(first);
     try {
       const content = read(path);
-      if (isWanted(content)) onContent(content);
+      if (wasUnfit || !isHeld(content)) onContent(content);
+      wasUnfit = false;
     } catch (error) {
+      wasUnfit = true;
       onError(error);
     }
   };
-  const onChange = (): void => look(() => true);
-  watchFile(path, { interval: INTERVAL, persistent: false }, onChange);
-  // By then the system has the version that changes are told from.
-  const first = setTimeout(() => look((content) => !isHeld(content)), INTERVAL).unref();
+  watchFile(path, { interval: INTERVAL, persistent: false }, look);
+  // It may have changed since it was read at start, and before the system had a version to tell changes from.
+  const first = setTimeout(look, 2 * INTERVAL).unref();
   return () => {
     clearTimeout(first);
-    unwatchFile(path, onChange);
+    unwatchFile(path, look);
   };
 }
