@@ -2,6 +2,7 @@
  * The keys of a running gateway. The file may gain keys while it runs; a new sealing key opens at once, and seals as
  * soon as every living gateway of the database holds it, so that none ever meets a value that it cannot open.
  */
+import { isDeepStrictEqual } from 'node:util';
 import type { PacketKeys } from '../../crypto/credentialPacket';
 import { keyRing, type KeyRing, type SealingKey } from '../../crypto/sealing';
 import type { GatewayKeys } from './keyFile';
@@ -42,8 +43,8 @@ export class KeyKeeper {
   }
 
   /** Whether these are the keys that it has. */
-  holds({ sealing, packet }: GatewayKeys): boolean {
-    return areSame(sealing, this.keys.sealing) && areSame(packet, this.keys.packet);
+  holds(keys: GatewayKeys): boolean {
+    return isDeepStrictEqual(keys, this.keys);
   }
 
   /** The file has changed. Throws, and goes on with what it has, where a key in use is gone. */
@@ -56,13 +57,6 @@ export class KeyKeeper {
     this.sealing = { newest: kept, byId: sealing };
     this.packet = byId(keys.packet);
   }
-}
-
-function areSame(one: readonly SealingKey[], other: readonly SealingKey[]): boolean {
-  return (
-    one.length === other.length &&
-    one.every(({ id, key }, i) => id === other[i]?.id && key.equals(other[i].key))
-  );
 }
 
 function byId(keys: readonly SealingKey[]): ReadonlyMap<string, SealingKey> {

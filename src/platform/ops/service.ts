@@ -1,5 +1,6 @@
 /** The HTTP side of a gateway, from its tokens to its port. */
 import type { AddressInfo } from 'node:net';
+import { isDeepStrictEqual } from 'node:util';
 import { followFile } from '../config/followFile';
 import type { Endpoint } from '../config/settings';
 import { hostPort } from '../listener/listener';
@@ -8,7 +9,7 @@ import { createOpsServer } from './http';
 import { Introspection } from './introspection';
 import type { Log } from './log';
 import type { Metrics } from './metrics';
-import { areSame, readTokenFile, type Tokens } from './tokenFile';
+import { readTokenFile, type Tokens } from './tokenFile';
 
 export interface OpsOptions {
   readonly notReady: () => string | undefined;
@@ -66,7 +67,7 @@ export class OpsService {
     if (tokens === undefined) return;
     this.unwatch = followFile(tokens.file, {
       read: readTokenFile,
-      isHeld: (read) => areSame(read, this.tokens ?? []),
+      isHeld: (read) => isDeepStrictEqual(read, this.tokens),
       onContent: (read) => {
         this.tokens = read;
         log.event('tokens-changed', { message: 'the token file was read again', outcome: 'success' });

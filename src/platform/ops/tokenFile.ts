@@ -48,10 +48,6 @@ export function tokenIndex(tokens: Tokens, presented: string): number | undefine
   return found;
 }
 
-export function areSame(one: Tokens, other: Tokens): boolean {
-  return one.length === other.length && one.every((token, i) => token.equals(other[i] ?? Buffer.alloc(0)));
-}
-
 function hashed(token: string): Buffer {
   return createHash('sha256').update(token).digest();
 }
