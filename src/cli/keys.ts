@@ -19,6 +19,7 @@ import {
   gatewaysWithout,
   KeysDoNotFit,
   registerSealingKey,
+  statementsEnded,
 } from '../platform/store/sealingKeys';
 import { makeDataFolder } from './database';
 import { failed, usage } from './errors';
@@ -179,6 +180,7 @@ async function newestInUse(database: OwnConnection, ring: ReturnType<typeof keyR
   }
   await registerSealingKey(database, ring, id);
   await new Promise((resolve) => setTimeout(resolve, SWITCHED_WITHIN));
+  await statementsEnded(database);
 }
 
 async function tellOld(database: OwnConnection, keys: readonly KeyInfo[]): Promise<void> {

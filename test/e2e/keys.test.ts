@@ -1,8 +1,10 @@
 /** The gateway's keys while it runs: new ones without a restart, old ones out of use, the wrong ones refused. */
 import { copyFileSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { Client } from 'pg';
 import { m2m, requireBuild, type Ended } from '../support/cli';
 import { createDatabase, type TestDatabase } from '../support/database';
+import { eventually } from '../support/eventually';
 import { startGateway, testHome, type GatewayProcess, type TestHome } from '../support/gateway';
 import { Operator } from '../support/operator';
 import { loginForKey, RESULT, type Terminal } from '../support/oracle';
@@ -133,6 +135,44 @@ test('a new sealing key is used once every gateway holds it; reseal frees the ol
   expect(use).toBe(`  key ${fresh!}: 12 values sealed under it`);
   expect(await loggedIn(one, before)).toBe(RESULT.OK);
 });
+
+test('reseal waits for what a gateway has under way, sealed under the key before', async () => {
+  const terminal = await operator.provision();
+  await sealed(operator, terminal);
+  expect(await loggedIn(one, terminal)).toBe(RESULT.OK);
+  const old = sealingIds().at(-1)!;
+  const [held] = await operator.sql<{ session_key: Buffer }>(SESSION_OF, [terminal.serial]);
+  expect((await keys(['rotate'])).code).toBe(0);
+  copyFileSync(home.keyFile, otherKeyFile);
+  const fresh = sealingIds().at(-1)!;
+  for (const gateway of [one, two])
+    await gateway.logged((line) => String(line['message']).includes(`under key ${fresh}`));
+
+  const gateway = new Client({ connectionString: database.url, application_name: 'm2m-gateway' });
+  await gateway.connect();
+  await operator.sql('SELECT pg_advisory_lock(1)');
+  const write = gateway.query(
+    `WITH late AS MATERIALIZED (SELECT pg_advisory_xact_lock(1)) UPDATE m2m.session AS s SET session_key = $2
+     FROM late, m2m.terminal AS t WHERE t.id = s.terminal_id AND t.serial = $1`,
+    [terminal.serial, held!.session_key],
+  );
+  let ended = false;
+  const done = keys(['reseal']).finally(() => (ended = true));
+  await eventually('a look at what is under way', async () => {
+    const looking = `SELECT FROM pg_stat_activity WHERE query LIKE '%query_start < $1::timestamptz' AND pid <> pg_backend_pid()`;
+    return (await operator.sql(looking)).length > 0;
+  });
+  expect(ended).toBe(false);
+  await operator.sql('SELECT pg_advisory_unlock(1)');
+  await write;
+  await gateway.end();
+  expect((await done).out).toContain(`key ${old} may be taken out of the key file`);
+  const [after] = await operator.sql<{ session_key: Buffer }>(SESSION_OF, [terminal.serial]);
+  expect(after!.session_key.toString('hex', 1, 5)).toBe(fresh);
+});
+
+const SESSION_OF = `SELECT s.session_key FROM m2m.session AS s JOIN m2m.terminal AS t ON t.id = s.terminal_id
+  WHERE t.serial = $1`;
 
 test('a key file that lost the key in use is not taken over', async () => {
   const right = readFileSync(otherKeyFile, 'utf8');

@@ -13,6 +13,12 @@ interface Querying {
 
 const CHECK = Buffer.from('m2m sealing key check', 'latin1');
 
+/** Milliseconds. */
+const LOOK_AGAIN = 100;
+
+const GATEWAY_STATEMENTS = `SELECT FROM pg_stat_activity WHERE datname = current_database()
+  AND application_name = 'm2m-gateway' AND pid <> pg_backend_pid() AND state = 'active' AND query_start < $1::timestamptz`;
+
 /** Seconds after whose last heartbeat a gateway counts as gone. */
 const LIVING = 30;
 
@@ -69,6 +75,19 @@ export async function advanceSealingKey(database: Querying, keeper: KeyKeeper): 
   await registerSealingKey(database, keeper.ring(), candidate.id);
   keeper.use(candidate.id);
   return candidate.id;
+}
+
+/**
+ * Resolves when every statement of a gateway that is under way now has ended: what it writes may have been sealed
+ * under the key before, and is not seen yet.
+ */
+export async function statementsEnded(database: Querying): Promise<void> {
+  const { rows } = await database.query({ text: 'SELECT clock_timestamp()::text' });
+  const underWay = async () => {
+    const { rowCount } = await database.query({ text: GATEWAY_STATEMENTS, values: [rows[0]?.[0]] });
+    return rowCount !== 0;
+  };
+  while (await underWay()) await new Promise((resolve) => setTimeout(resolve, LOOK_AGAIN));
 }
 
 /** Forgets keys under which nothing is sealed any more: a key file without them fits. */
