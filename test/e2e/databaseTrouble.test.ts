@@ -204,6 +204,26 @@ test('the disk is full: BUSY, and pauses that grow instead of a flood of log lin
   expect(gateway.log.filter(isAction('internal-error'))).toEqual([]);
 });
 
+test('the schema is gone while a backup is brought in: BUSY, one line that says so, and on again with it', async () => {
+  const gateway = await start(database.url);
+  const terminal = await operator.provision();
+  await sealed(operator, terminal);
+  const inside = await loggedIn(gateway, terminal);
+  await operator.sql('ALTER SCHEMA m2m RENAME TO gone');
+  try {
+    const lost = await gateway.logged(isAction('database-lost'));
+    expect(lost['error.message']).toMatch(/"m2m.*does not exist/);
+    await busyButAlive(gateway, inside, terminal);
+    expect((await fetch(`${gateway.ops}/readyz`)).status).toBe(503);
+  } finally {
+    await operator.sql('ALTER SCHEMA gone RENAME TO m2m');
+  }
+  await gateway.logged(isAction('database-back'));
+  await loggedIn(gateway, terminal);
+  expect(gateway.log.filter(isAction('internal-error'))).toEqual([]);
+  expect(times(gateway, 'database-lost')).toBe(1);
+});
+
 test('the server has no connection left: who has one goes on with it, who has none says BUSY', async () => {
   await operator.sql(`CREATE ROLE crowd LOGIN CONNECTION LIMIT 4; GRANT m2m_gateway TO crowd`);
   await operator.sql(`GRANT USAGE ON SCHEMA m2m TO crowd; GRANT SELECT ON ALL TABLES IN SCHEMA m2m TO crowd`);

@@ -159,8 +159,8 @@ export class OwnConnection {
 }
 
 /**
- * Whether the server can be used: it commits. One whose disk is full, or that waits for a standby, reads as well as
- * ever; so something is committed that changes nothing. Never throws.
+ * Whether the server can be used: it holds the schema, and it commits. One whose disk is full, or that waits for a
+ * standby, reads as well as ever; so something is committed that changes nothing. Never throws.
  */
 export async function isUsable(settings: PoolConfig): Promise<boolean> {
   const own = new OwnConnection(settings);
@@ -183,6 +183,7 @@ async function commits(client: Client): Promise<boolean> {
     rowMode: 'array',
   });
   if (rows[0]?.[0] === true) return false;
+  await client.query('SELECT FROM m2m.session LIMIT 0');
   await client.query("SELECT pg_logical_emit_message(true, 'm2m-gateway', 'probe')");
   return true;
 }

@@ -14,6 +14,7 @@ const AWAY_STATES = [
   /^25006$/, // read-only: a standby, or a primary that was demoted
   /^28/, // the server refuses us: access rules change while it is set up anew
   /^3D000$/, // the database is not there (being restored)
+  /^(3F000|42P01)$/, // nor is the schema in it, or one of its tables
 ];
 
 const TRANSIENT_STATES = new Set([

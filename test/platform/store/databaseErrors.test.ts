@@ -39,13 +39,15 @@ test.each([
   ['28000', 'away'], // no line in pg_hba.conf
   ['28P01', 'away'], // password
   ['3D000', 'away'], // no such database
+  ['3F000', 'away'], // no such schema
+  ['42P01', 'away'], // no such table
   ['40001', 'transient'],
   ['40P01', 'transient'],
   ['55P03', 'locked'], // lock timeout
   ['22P02', 'bug'],
   ['23505', 'bug'],
   ['42501', 'bug'],
-  ['42P01', 'bug'],
+  ['42883', 'bug'],
   ['57000', 'bug'],
   ['XX000', 'bug'],
 ])('the server says %s: %s', (code, kind) => {
