@@ -159,7 +159,7 @@ test('reseal waits for what a gateway has under way, sealed under the key before
   let ended = false;
   const done = keys(['reseal']).finally(() => (ended = true));
   await eventually('a look at what is under way', async () => {
-    const looking = `SELECT FROM pg_stat_activity WHERE query LIKE '%query_start < $1::timestamptz' AND pid <> pg_backend_pid()`;
+    const looking = `SELECT FROM pg_stat_activity WHERE query LIKE '%virtualxid = l.virtualtransaction%' AND pid <> pg_backend_pid()`;
     return (await operator.sql(looking)).length > 0;
   });
   expect(ended).toBe(false);

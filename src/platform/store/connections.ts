@@ -8,7 +8,8 @@
 import { Socket } from 'node:net';
 import { Client, Pool, type ClientBase, type PoolClient, type PoolConfig } from 'pg';
 import { asPsqlReads } from './address';
-import { isAway, isCrowded } from './databaseErrors';
+import { isAway, isCrowded, isForbidden, isMisfit } from './databaseErrors';
+import { schemaVersion } from './migrate';
 import { READ_CLOCK, ServerClock } from './serverClock';
 
 /** The role that the service works as, once it has migrated; and what a server, database or user may have set to
@@ -21,6 +22,25 @@ const BECOME_GATEWAY = `
   SET default_transaction_isolation = 'read committed';
   SET search_path = pg_catalog;
   SET idle_session_timeout = 0`;
+
+/** That statements of the store name: all must be there. Which there are is a test's to say. */
+export const TABLES = [
+  'change',
+  'credential',
+  'failure',
+  'instance',
+  'sealing_key',
+  'session',
+  'sms_outbox',
+  'terminal',
+  'terminal_import',
+  'throttle',
+];
+/** By the catalog, which waits for nobody's lock. */
+const SCHEMA = `
+  SELECT string_agg('m2m.' || name, ', ') FILTER (WHERE NOT has_table_privilege('m2m.' || name, 'SELECT')),
+    (SELECT max(version) FROM m2m.migration)
+  FROM unnest($1::text[]) AS name`;
 
 /** Milliseconds. Where the server has none to give, no more connections are asked for meanwhile. */
 const CROWDED_FOR = 10_000;
@@ -158,34 +178,61 @@ export class OwnConnection {
   }
 }
 
+/** Whether the server can be used. `unfit`: it is there, and what is wrong is for somebody to mend. */
+export interface Probed {
+  readonly usable: boolean;
+  readonly unfit?: string | undefined;
+}
+
 /**
  * Whether the server can be used: it holds the schema, and it commits. One whose disk is full, or that waits for a
  * standby, reads as well as ever; so something is committed that changes nothing. Never throws.
  */
-export async function isUsable(settings: PoolConfig): Promise<boolean> {
+export async function probe(settings: PoolConfig): Promise<Probed> {
   const own = new OwnConnection(settings);
   let isOpen = false;
   try {
     await own.open();
     isOpen = true;
-    return await commits(own.client);
+    return await look(own.client);
   } catch (error) {
     // Any other error than those of a server that is away proves that it is there.
-    return isOpen && !isAway(error);
+    return { usable: isOpen && !isAway(error) };
   } finally {
     own.close();
   }
 }
 
-async function commits(client: Client): Promise<boolean> {
+async function look(client: Client): Promise<Probed> {
   const { rows } = await client.query<[boolean]>({
     text: "SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean",
     rowMode: 'array',
   });
-  if (rows[0]?.[0] === true) return false;
-  await client.query('SELECT FROM m2m.session LIMIT 0');
+  if (rows[0]?.[0] === true) return { usable: false };
+  const schema = await lookAtSchema(client);
+  if (!schema.usable) return schema;
   await client.query("SELECT pg_logical_emit_message(true, 'm2m-gateway', 'probe')");
-  return true;
+  return { usable: true };
+}
+
+/** A backup's rights come last of all, so that its tables are full as soon as they may be read. */
+async function lookAtSchema(client: Client): Promise<Probed> {
+  try {
+    const { rows } = await client.query<[string | null, number | null]>({
+      text: SCHEMA,
+      values: [TABLES],
+      rowMode: 'array',
+    });
+    const [forbidden, version] = rows[0]!;
+    if (forbidden !== null) return { usable: false, unfit: `m2m_gateway may not read ${forbidden}` };
+    if ((version ?? 0) >= schemaVersion) return { usable: true };
+    const unfit = `the schema's version is ${version ?? 'none'}, this gateway's ${schemaVersion}: m2m migrate`;
+    return { usable: false, unfit };
+  } catch (error) {
+    if (isMisfit(error))
+      return { usable: false, unfit: isForbidden(error) ? (error as Error).message : undefined };
+    throw error;
+  }
 }
 
 /**

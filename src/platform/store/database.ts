@@ -6,9 +6,9 @@
  * comes back may be another server under the same name, so all connections are made anew.
  */
 import type { PoolClient, PoolConfig, QueryArrayConfig, QueryArrayResult } from 'pg';
-import { Connections, connectionSettings, isUsable } from './connections';
+import { Connections, connectionSettings, probe } from './connections';
 import { READ_CLOCK } from './serverClock';
-import { isAway, isLocked, isUnsure } from './databaseErrors';
+import { isAway, isLocked, isMisfit, isUnsure } from './databaseErrors';
 
 /** Milliseconds, where no setting says otherwise (M2M_DATABASE_TIMEOUT). */
 const TIMEOUT = 8_000;
@@ -37,6 +37,8 @@ export type Timed = Omit<QueryArrayConfig, 'rowMode'> & { readonly valuesOf?: (u
 
 export interface DatabaseEvents {
   readonly lost: (reason: string) => void;
+  /** While it is lost: the server is there, and this must be mended. */
+  readonly unfit: (reason: string) => void;
   readonly back: () => void;
   /** A statement was given up that waited for somebody's open transaction; the database is not lost. */
   readonly locked: (reason: string) => void;
@@ -57,7 +59,7 @@ export function probePause(probes: number, random: number): number {
 export class Database {
   private connections: Connections;
   private state: 'up' | 'away' | 'closed' = 'up';
-  private suspecting = false;
+  private suspecting: Promise<void> | undefined;
   private probes = 0;
   private upSince = -Infinity;
 
@@ -92,8 +94,9 @@ export class Database {
     } catch (error) {
       client.release(true);
       if (isLocked(error)) throw this.locked(error);
-      if (!isAway(error)) throw error;
-      throw this.lose(error, connections, isUnsure(error));
+      if (isAway(error)) throw this.lose(error, connections, isUnsure(error));
+      if (isMisfit(error)) await this.suspect(error, connections);
+      throw this.connections === connections ? error : new DatabaseAway(describe(error), false);
     }
   }
 
@@ -143,12 +146,18 @@ export class Database {
     throw new DatabaseAway('the database was lost meanwhile', false);
   }
 
-  /** An idle connection broke: that may be the server, or that one connection only. */
-  private async suspect(error: unknown, connections: Connections): Promise<void> {
-    if (this.state !== 'up' || this.suspecting) return;
-    this.suspecting = true;
-    const usable = await isUsable(this.connection());
-    this.suspecting = false;
+  /**
+   * An idle connection broke: that may be the server, or that one connection only. Or a statement does not fit the
+   * schema: that may be gone, or our statement is wrong.
+   */
+  private suspect(error: unknown, connections: Connections): Promise<void> {
+    if (this.state !== 'up') return Promise.resolve();
+    this.suspecting ??= this.look(error, connections).finally(() => (this.suspecting = undefined));
+    return this.suspecting;
+  }
+
+  private async look(error: unknown, connections: Connections): Promise<void> {
+    const { usable } = await probe(this.connection());
     if (!usable) this.lose(error, connections, false);
   }
 
@@ -176,13 +185,16 @@ export class Database {
   }
 
   private async awaitReturn(): Promise<void> {
-    let usable = false;
-    while (this.state === 'away' && !usable) {
+    let told: string | undefined;
+    for (;;) {
       const pause = probePause(this.probes++, Math.random());
       await new Promise((resolve) => setTimeout(resolve, pause).unref());
-      usable = this.state === 'away' && (await isUsable(this.connection()));
+      if (this.state !== 'away') return;
+      const { usable, unfit } = await probe(this.connection());
+      if (this.state !== 'away') return;
+      if (usable) break;
+      if (unfit !== undefined && unfit !== told) this.events.unfit((told = unfit));
     }
-    if (this.state !== 'away') return;
     this.state = 'up';
     this.upSince = performance.now();
     this.events.back();

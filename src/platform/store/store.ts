@@ -11,7 +11,7 @@ import { findSession, type SessionName as AskedSession } from './introspect';
 import { Outbox } from './outbox';
 import { RecordCache } from './recordCache';
 import { Sealer } from './sealer';
-import { advanceSealingKey, checkSealingKeys, registerSealingKey } from './sealingKeys';
+import { advanceSealingKey, checkSealingKeys, KeysDoNotFit, registerSealingKey } from './sealingKeys';
 import { Sessions } from './sessions';
 import { Strangers } from './strangers';
 import { Terminals } from './terminals';
@@ -91,6 +91,7 @@ export class GatewayStore {
     const { ring } = options.keys;
     const events = {
       lost: (reason: string) => this.lost(reason),
+      unfit: (reason: string) => this.unfit(reason),
       back: () => void this.back(),
       locked: (reason: string) => this.locked(reason),
     };
@@ -101,7 +102,7 @@ export class GatewayStore {
       database,
       gateway: options.gateway,
       keyIds: () => options.keys.sealingIds,
-      onLate: () => void options.onBack().catch(this.onError),
+      onLate: () => void this.rejoin().catch(this.onError),
       onError: this.onError,
     });
     this.outbox = new Outbox(database, ring, (serial, error) => this.onUnreadable(serial, error));
@@ -301,6 +302,14 @@ export class GatewayStore {
     });
   }
 
+  private unfit(reason: string): void {
+    this.options.log.event('database-lost', {
+      message: 'the server is there, but not what this gateway needs: logins get BUSY until it is mended',
+      level: 'error',
+      error: reason,
+    });
+  }
+
   private locked(reason: string): void {
     this.options.log.event('database-locked', {
       message: "what a statement needs is locked by somebody's open transaction",
@@ -317,9 +326,32 @@ export class GatewayStore {
       // After it: what was read between a clearing before and the feed's new beginning would stay stale.
       this.cache.clear();
       this.strangers.clear();
-      await this.options.onBack();
+      await this.rejoin();
     } catch (error) {
       this.onError(error);
     }
+  }
+
+  /** What came back may be an older database, or an empty one, which knows nothing of the key that values are sealed under. */
+  private async rejoin(): Promise<void> {
+    const ring = this.options.keys.ring();
+    try {
+      const known = await checkSealingKeys(this.database, ring);
+      if (!known.has(ring.newest.id)) await registerSealingKey(this.database, ring, ring.newest.id);
+    } catch (error) {
+      if (!(error instanceof KeysDoNotFit)) throw error;
+      this.misfit(error);
+    }
+    await this.options.onBack();
+  }
+
+  private misfit({ message }: KeysDoNotFit): void {
+    if (!this.options.duties.office) return;
+    this.options.log.event('keys-changed', {
+      message: 'the database that is there now was sealed under other keys',
+      level: 'error',
+      outcome: 'failure',
+      error: message,
+    });
   }
 }

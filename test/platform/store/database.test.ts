@@ -1,6 +1,9 @@
 /** The database that goes away, over a wire that can be cut. */
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import fc from 'fast-check';
+import { TABLES } from '../../../src/platform/store/connections';
 import { Database, DatabaseAway, probePause } from '../../../src/platform/store/database';
 import { eventually } from '../../support/eventually';
 import { Wire } from '../../support/wire';
@@ -34,6 +37,7 @@ function open({ url = wire.through, timeout = PATIENCE_MS, size = 3 } = {}) {
   const story: string[] = [];
   const events = {
     lost: (reason: string) => story.push(reason),
+    unfit: (reason: string) => story.push(`unfit: ${reason}`),
     back: () => story.push('back'),
     locked: (reason: string) => story.push(`locked: ${reason}`),
   };
@@ -68,6 +72,28 @@ test('pauses between probes: none, then growing to 4 s, never the same for all',
       },
     ),
   );
+});
+
+test('every table that a statement of the store names is looked for', () => {
+  const folder = join(__dirname, '../../../src/platform/store');
+  const source = readdirSync(folder)
+    .filter((file) => file.endsWith('.ts') && !/^(connections|migrate\w*)\.ts$/.test(file))
+    .map((file) => readFileSync(join(folder, file), 'utf8'));
+  const named = source.flatMap((text) => [
+    ...[...text.matchAll(/(?:FROM|JOIN|INTO|UPDATE) m2m\.(\w+)/g)].map(([, name]) => name),
+    // Of the resealer, which a command calls; all of them are the gateway's, too.
+    ...[...text.matchAll(/^ {4}name: '(\w+)',\n {4}key:/gm)].map(([, name]) => name),
+  ]);
+  expect([...new Set(named)].sort()).toEqual(TABLES);
+});
+
+test('a statement that is wrong, on a schema that fits, is our mistake and no loss', async () => {
+  const { database, story } = open();
+  const wrong = Array.from({ length: 5 }, () => database.query({ text: 'SELECT nothing FROM m2m.nowhere' }));
+  for (const error of await Promise.allSettled(wrong))
+    expect(error).toMatchObject({ status: 'rejected', reason: { code: '42P01' } });
+  expect(story).toEqual([]);
+  expect(database.available).toBe(true);
 });
 
 test('a connection that is cut: what was under way is unsure, then all is well', async () => {
