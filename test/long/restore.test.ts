@@ -1,5 +1,6 @@
 /** A backup brought in over gateways that run, as pg_restore does it: tables first, rights last. */
 import { execFile } from 'node:child_process';
+import { appendFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { Client } from 'pg';
@@ -57,7 +58,7 @@ function hammer(): () => Promise<Map<number, number>> {
     while (going) {
       const result = await ask(terminal);
       told.set(result, (told.get(result) ?? 0) + 1);
-      await new Promise((resolve) => setTimeout(resolve, 20));
+      await new Promise((resolve) => setTimeout(resolve, 150));
     }
   });
   return async () => {
@@ -126,7 +127,10 @@ describe.each(['1', '2'])('%s workers', (workers) => {
   testWithDebianServer('brought in by one transaction', async () => {
     const dump = await begin(workers);
     const stop = hammer();
-    await run('pg_restore', '-d', server.url, '--clean', '--single-transaction', dump);
+    const script = servers.folder('script');
+    await run('pg_restore', '-f', script, '--clean', dump);
+    appendFileSync(script, 'SELECT pg_sleep(5);\n');
+    await run('psql', '-q', '-v', 'ON_ERROR_STOP=1', '--single-transaction', '-f', script, server.url);
     await isWellAgain();
     const told = await stop();
     report(told);

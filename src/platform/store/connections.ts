@@ -6,7 +6,7 @@
  * would stay for as long as TCP has patience, and keep the process alive.
  */
 import { Socket } from 'node:net';
-import { Client, Pool, type ClientBase, type PoolClient, type PoolConfig } from 'pg';
+import { Client, Pool, type ClientBase, type PoolClient, type PoolConfig, type QueryArrayResult } from 'pg';
 import { asPsqlReads } from './address';
 import { isAway, isCrowded, isForbidden, isMisfit } from './databaseErrors';
 import { schemaVersion } from './migrate';
@@ -178,6 +178,13 @@ export class OwnConnection {
   }
 }
 
+export interface Querying {
+  query(statement: { text: string; values?: unknown[] }): Promise<QueryArrayResult<unknown[]>>;
+}
+
+/** @returns why what is in a database is not for this gateway; undefined: it is */
+export type Misfit = (database: Querying) => Promise<string | undefined>;
+
 /** Whether the server can be used. `unfit`: it is there, and what is wrong is for somebody to mend. */
 export interface Probed {
   readonly usable: boolean;
@@ -188,13 +195,13 @@ export interface Probed {
  * Whether the server can be used: it holds the schema, and it commits. One whose disk is full, or that waits for a
  * standby, reads as well as ever; so something is committed that changes nothing. Never throws.
  */
-export async function probe(settings: PoolConfig): Promise<Probed> {
+export async function probe(settings: PoolConfig, misfit: Misfit): Promise<Probed> {
   const own = new OwnConnection(settings);
   let isOpen = false;
   try {
     await own.open();
     isOpen = true;
-    return await look(own.client);
+    return await look(own.client, misfit);
   } catch (error) {
     // Any other error than those of a server that is away proves that it is there.
     return { usable: isOpen && !isAway(error) };
@@ -203,7 +210,7 @@ export async function probe(settings: PoolConfig): Promise<Probed> {
   }
 }
 
-async function look(client: Client): Promise<Probed> {
+async function look(client: Client, misfit: Misfit): Promise<Probed> {
   const { rows } = await client.query<[boolean]>({
     text: "SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean",
     rowMode: 'array',
@@ -211,6 +218,8 @@ async function look(client: Client): Promise<Probed> {
   if (rows[0]?.[0] === true) return { usable: false };
   const schema = await lookAtSchema(client);
   if (!schema.usable) return schema;
+  const unfit = await misfit({ query: (statement) => client.query({ ...statement, rowMode: 'array' }) });
+  if (unfit !== undefined) return { usable: false, unfit };
   await client.query("SELECT pg_logical_emit_message(true, 'm2m-gateway', 'probe')");
   return { usable: true };
 }

@@ -6,7 +6,7 @@
  * comes back may be another server under the same name, so all connections are made anew.
  */
 import type { PoolClient, PoolConfig, QueryArrayConfig, QueryArrayResult } from 'pg';
-import { Connections, connectionSettings, probe } from './connections';
+import { Connections, connectionSettings, probe, type Misfit } from './connections';
 import { READ_CLOCK } from './serverClock';
 import { isAway, isLocked, isMisfit, isUnsure } from './databaseErrors';
 
@@ -60,6 +60,8 @@ export class Database {
   private connections: Connections;
   private state: 'up' | 'away' | 'closed' = 'up';
   private suspecting: Promise<void> | undefined;
+  /** Why it is away, as was told last. */
+  private told = '';
   private probes = 0;
   private upSince = -Infinity;
 
@@ -68,6 +70,7 @@ export class Database {
     private readonly poolSize: number,
     private readonly events: DatabaseEvents,
     private readonly timeout = TIMEOUT,
+    private readonly misfit: Misfit = () => Promise.resolve(undefined),
   ) {
     this.connections = this.connect();
   }
@@ -117,6 +120,11 @@ export class Database {
     return seconds;
   }
 
+  /** Looks whether the database is still one for this gateway. @param why something may have become of it */
+  doubt(why: string): Promise<void> {
+    return this.suspect(new Error(why), this.connections);
+  }
+
   async close(): Promise<void> {
     if (this.state === 'closed') return;
     this.state = 'closed';
@@ -157,8 +165,8 @@ export class Database {
   }
 
   private async look(error: unknown, connections: Connections): Promise<void> {
-    const { usable } = await probe(this.connection());
-    if (!usable) this.lose(error, connections, false);
+    const { usable, unfit } = await probe(this.connection(), this.misfit);
+    if (!usable) this.lose(unfit === undefined ? error : new Error(unfit), connections, false);
   }
 
   /** @param connections those that it failed on: what is told of earlier ones is known already */
@@ -169,6 +177,7 @@ export class Database {
       this.connections = this.connect();
       void connections.letGo(this.timeout);
       if (performance.now() - this.upSince > WELL_AFTER) this.probes = 0;
+      this.told = reason;
       this.events.lost(reason);
       void this.awaitReturn();
     }
@@ -185,15 +194,14 @@ export class Database {
   }
 
   private async awaitReturn(): Promise<void> {
-    let told: string | undefined;
     for (;;) {
       const pause = probePause(this.probes++, Math.random());
       await new Promise((resolve) => setTimeout(resolve, pause).unref());
       if (this.state !== 'away') return;
-      const { usable, unfit } = await probe(this.connection());
+      const { usable, unfit } = await probe(this.connection(), this.misfit);
       if (this.state !== 'away') return;
       if (usable) break;
-      if (unfit !== undefined && unfit !== told) this.events.unfit((told = unfit));
+      if (unfit !== undefined && unfit !== this.told) this.events.unfit((this.told = unfit));
     }
     this.state = 'up';
     this.upSince = performance.now();

@@ -2,14 +2,9 @@
  * Which keys a database is sealed under. Each leaves a sealed check value there before it is first used: a key file
  * that lacks one of these keys, or has another one under its id, does not fit.
  */
-import type { QueryArrayResult } from 'pg';
 import { seal, unseal, UnsealError, type KeyRing } from '../../crypto/sealing';
 import type { KeyKeeper } from '../keys/keyKeeper';
-
-/** A gateway's database, or a command's connection. */
-interface Querying {
-  query(statement: { text: string; values?: unknown[] }): Promise<QueryArrayResult<unknown[]>>;
-}
+import type { Querying } from './connections';
 
 const CHECK = Buffer.from('m2m sealing key check', 'latin1');
 

@@ -3,6 +3,7 @@ import type { KeyKeeper } from '../keys/keyKeeper';
 import type { LoginWrite, SessionWrite } from '../model';
 import type { Log } from '../ops/log';
 import { ChangeFeed, type Change } from './changeFeed';
+import type { Querying } from './connections';
 import { Database, DatabaseAway } from './database';
 import { Failures, type Search } from './failures';
 import { Instance } from './instance';
@@ -95,14 +96,15 @@ export class GatewayStore {
       back: () => void this.back(),
       locked: (reason: string) => this.locked(reason),
     };
-    const database = new Database(options.url, options.poolSize, events, options.timeout);
+    const { url, poolSize, timeout } = options;
+    const database = new Database(url, poolSize, events, timeout, (asked) => this.otherKeys(asked));
     this.database = database;
     this.failures = new Failures({ database, ring, search: options.search, onError: this.onError });
     this.instance = new Instance({
       database,
       gateway: options.gateway,
       keyIds: () => options.keys.sealingIds,
-      onLate: () => void this.rejoin().catch(this.onError),
+      onLate: () => void this.late().catch(this.onError),
       onError: this.onError,
     });
     this.outbox = new Outbox(database, ring, (serial, error) => this.onUnreadable(serial, error));
@@ -332,26 +334,26 @@ export class GatewayStore {
     }
   }
 
-  /** What came back may be an older database, or an empty one, which knows nothing of the key that values are sealed under. */
+  /** Where the row of this process was not as it left it, a backup may have been brought in, by one transaction. */
+  private async late(): Promise<void> {
+    await this.database.doubt('this process was not heard of');
+    if (this.database.available) await this.rejoin();
+  }
+
+  /** What is there now may be an older database, which knows nothing of the key that values are sealed under. */
   private async rejoin(): Promise<void> {
     const ring = this.options.keys.ring();
-    try {
-      const known = await checkSealingKeys(this.database, ring);
-      if (!known.has(ring.newest.id)) await registerSealingKey(this.database, ring, ring.newest.id);
-    } catch (error) {
-      if (!(error instanceof KeysDoNotFit)) throw error;
-      this.misfit(error);
-    }
+    await registerSealingKey(this.database, ring, ring.newest.id);
     await this.options.onBack();
   }
 
-  private misfit({ message }: KeysDoNotFit): void {
-    if (!this.options.duties.office) return;
-    this.options.log.event('keys-changed', {
-      message: 'the database that is there now was sealed under other keys',
-      level: 'error',
-      outcome: 'failure',
-      error: message,
-    });
+  private async otherKeys(database: Querying): Promise<string | undefined> {
+    try {
+      await checkSealingKeys(database, this.options.keys.ring());
+      return undefined;
+    } catch (error) {
+      if (error instanceof KeysDoNotFit) return error.message;
+      throw error;
+    }
   }
 }
