@@ -50,7 +50,7 @@ async function ask(terminal: Terminal): Promise<number> {
   }
 }
 
-/** Terminals that log in all the time. @returns a function that ends it, with how often each result was told */
+/** Terminals that log in all the time, and stay below what a replay memory holds. @returns a function that ends it, with how often each result was told */
 function hammer(): () => Promise<Map<number, number>> {
   const told = new Map<number, number>();
   let going = true;
@@ -58,7 +58,7 @@ function hammer(): () => Promise<Map<number, number>> {
     while (going) {
       const result = await ask(terminal);
       told.set(result, (told.get(result) ?? 0) + 1);
-      await new Promise((resolve) => setTimeout(resolve, 150));
+      await new Promise((resolve) => setTimeout(resolve, 200));
     }
   });
   return async () => {
@@ -72,7 +72,7 @@ async function begin(workers: string): Promise<string> {
   gateway = await startGateway({
     databaseUrl: server.url,
     home,
-    environment: { M2M_WORKERS: workers, M2M_DATABASE_TIMEOUT: process.env['TIMEOUT'] ?? '120' },
+    environment: { M2M_WORKERS: workers },
   });
   operator = await Operator.connect(server.url);
   fleet = await operator.provisionMany(20);
@@ -82,25 +82,34 @@ async function begin(workers: string): Promise<string> {
   return dump;
 }
 
-async function isWellAgain(): Promise<void> {
+/** @param processes rows of a gateway that has so many */
+async function isWellAgain(processes: number): Promise<void> {
   await eventually('readiness', async () => (await fetch(`${gateway.ops}/readyz`)).status === 200);
   for (const terminal of fleet) await eventually('a login', async () => (await ask(terminal)) === RESULT.OK);
   const late = await operator.provision();
   await sealed(operator, late);
   await eventually('living processes', async () => {
     const living = `SELECT FROM m2m.instance WHERE seen_at > now() - interval '10 seconds'`;
-    return (await operator.sql(living)).length > 0;
+    return (await operator.sql(living)).length === processes;
   });
   expect(await operator.sql('SELECT FROM m2m.sealing_key')).toHaveLength(1);
 }
 
-const DROP = 'DROP SCHEMA m2m CASCADE';
+/** Terminals with right passwords are told to come again, and an operator's log is no flood of our mistakes. */
+function expectNothingElse(told: Map<number, number>): void {
+  const others = [...told.keys()].filter((result) => result !== RESULT.OK && result !== RESULT.BUSY);
+  expect(others).toEqual([]);
+  expect(gateway.log.filter(isAction('internal-error'))).toEqual([]);
+}
 
-describe.each(['1', '2'])('%s workers', (workers) => {
+describe.each([
+  ['1', 1],
+  ['2', 3],
+])('%s workers', (workers, processes) => {
   testWithDebianServer('the schema is dropped and brought in part by part', async () => {
     const dump = await begin(workers);
     const stop = hammer();
-    await operator.sql(DROP);
+    await operator.sql('DROP SCHEMA m2m CASCADE');
     await gateway.logged(isAction('database-lost'));
     await run('pg_restore', '-d', server.url, '--no-acl', dump);
     await gateway.logged((line) => /permission denied/.test(String(line['error.message'])));
@@ -109,38 +118,34 @@ describe.each(['1', '2'])('%s workers', (workers) => {
     const grants = (await run('pg_restore', '-f', '-', dump)).match(/^(GRANT|REVOKE) [^;]*;/gm)!;
     for (const grant of grants) await operator.sql(grant);
     await gateway.logged(isAction('database-back'));
-    await isWellAgain();
+    await isWellAgain(processes);
     const told = await stop();
-    report(told);
-    expect([...told.keys()].sort()).toEqual([RESULT.OK, RESULT.BUSY].sort());
-    expect(gateway.log.filter(isAction('internal-error'))).toEqual([]);
+    expectNothingElse(told);
+    expect(told.get(RESULT.BUSY)).toBeGreaterThan(0);
   });
 
   testWithDebianServer('brought in object by object', async () => {
     const dump = await begin(workers);
     const stop = hammer();
     await run('pg_restore', '-d', server.url, '--clean', dump);
-    await isWellAgain();
-    report(await stop());
+    await isWellAgain(processes);
+    expectNothingElse(await stop());
   });
 
   testWithDebianServer('brought in by one transaction', async () => {
     const dump = await begin(workers);
     const stop = hammer();
     const script = servers.folder('script');
-    await run('pg_restore', '-f', script, '--clean', dump);
+    await run('pg_restore', '--no-owner', '-f', script, dump);
     appendFileSync(script, 'SELECT pg_sleep(5);\n');
-    await run('psql', '-q', '-v', 'ON_ERROR_STOP=1', '--single-transaction', '-f', script, server.url);
-    await isWellAgain();
-    const told = await stop();
-    report(told);
-    expect([...told.keys()].filter((result) => ![RESULT.OK, RESULT.BUSY].includes(result as never))).toEqual(
-      [],
-    );
-    expect(gateway.log.filter(isAction('internal-error'))).toEqual([]);
+    const drop = ['-c', 'DROP SCHEMA m2m CASCADE'];
+    const whole = ['-v', 'ON_ERROR_STOP=1', '--single-transaction', ...drop, '-f', script];
+    await run('psql', '-q', ...whole, server.url);
+    await isWellAgain(processes);
+    expectNothingElse(await stop());
   });
 
-  testWithDebianServer('an empty database, migrated under the gateway, then filled', async () => {
+  testWithDebianServer('the database is dropped, made anew, and filled', async () => {
     const dump = await begin(workers);
     const stop = hammer();
     await operator.close();
@@ -154,23 +159,7 @@ describe.each(['1', '2'])('%s workers', (workers) => {
     expect((await fetch(`${gateway.ops}/readyz`)).status).toBe(503);
     await run('pg_restore', '-d', server.url, dump);
     operator = await Operator.connect(server.url);
-    await isWellAgain();
-    const told = await stop();
-    report(told);
-    expect([...told.keys()].filter((result) => ![RESULT.OK, RESULT.BUSY].includes(result as never))).toEqual(
-      [],
-    );
-    expect(gateway.log.filter(isAction('internal-error'))).toEqual([]);
+    await isWellAgain(processes);
+    expectNothingElse(await stop());
   });
 });
-
-function report(told: Map<number, number>): void {
-  const counts = new Map<string, number>();
-  for (const line of gateway.log) {
-    const key = `${String(line['event.action'])} ${String(line['event.reason'] ?? '')} ${String(line['error.message'] ?? '').slice(0, 120)}`;
-    counts.set(key, (counts.get(key) ?? 0) + 1);
-  }
-  process.stderr.write(
-    `${expect.getState().currentTestName}\ntold ${JSON.stringify([...told])}\n${[...counts].map(([k, n]) => `  ${n} ${k}`).join('\n')}\n`,
-  );
-}
