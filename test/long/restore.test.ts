@@ -44,7 +44,7 @@ const isAction = (action: string) => (line: LogLine) => line['event.action'] ===
 async function ask(terminal: Terminal): Promise<number> {
   const socket = await RawTerminal.open(gateway);
   try {
-    return (await socket.askOnce(login(terminal, { sequence: (sequence += 1) }))).result!;
+    return (await socket.askOnce(login(terminal, { sequence: (sequence += 1) }))).result;
   } finally {
     socket.close();
   }

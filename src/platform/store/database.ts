@@ -6,7 +6,8 @@
  * comes back may be another server under the same name, so all connections are made anew.
  */
 import type { PoolClient, PoolConfig, QueryArrayConfig, QueryArrayResult } from 'pg';
-import { Connections, connectionSettings, probe, type Misfit } from './connections';
+import { Connections, connectionSettings } from './connections';
+import { probe, type Misfit } from './probe';
 import { READ_CLOCK } from './serverClock';
 import { isAway, isLocked, isMisfit, isUnsure } from './databaseErrors';
 

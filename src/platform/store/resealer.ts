@@ -4,7 +4,7 @@
  */
 import { seal, sealedUnder, unseal, type KeyRing, type SealedColumn } from '../../crypto/sealing';
 import { byteaArray, plainArray } from './arrays';
-import type { Querying } from './connections';
+import type { Querying } from './probe';
 
 const LOT = 500;
 

@@ -4,7 +4,7 @@
  */
 import { seal, unseal, UnsealError, type KeyRing } from '../../crypto/sealing';
 import type { KeyKeeper } from '../keys/keyKeeper';
-import type { Querying } from './connections';
+import type { Querying } from './probe';
 
 const CHECK = Buffer.from('m2m sealing key check', 'latin1');
 

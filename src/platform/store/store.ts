@@ -3,7 +3,7 @@ import type { KeyKeeper } from '../keys/keyKeeper';
 import type { LoginWrite, SessionWrite } from '../model';
 import type { Log } from '../ops/log';
 import { ChangeFeed, type Change } from './changeFeed';
-import type { Querying } from './connections';
+import type { Querying } from './probe';
 import { Database, DatabaseAway } from './database';
 import { Failures, type Search } from './failures';
 import { Instance } from './instance';
@@ -326,8 +326,6 @@ export class GatewayStore {
     try {
       await this.feed.restart();
       // After it: what was read between a clearing before and the feed's new beginning would stay stale.
-      this.cache.clear();
-      this.strangers.clear();
       await this.rejoin();
     } catch (error) {
       this.onError(error);
@@ -342,6 +340,8 @@ export class GatewayStore {
 
   /** What is there now may be an older database, which knows nothing of the key that values are sealed under. */
   private async rejoin(): Promise<void> {
+    this.cache.clear();
+    this.strangers.clear();
     const ring = this.options.keys.ring();
     await registerSealingKey(this.database, ring, ring.newest.id);
     await this.options.onBack();

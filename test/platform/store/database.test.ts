@@ -3,8 +3,8 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import fc from 'fast-check';
-import { TABLES } from '../../../src/platform/store/connections';
 import { Database, DatabaseAway, probePause } from '../../../src/platform/store/database';
+import { TABLES } from '../../../src/platform/store/probe';
 import { eventually } from '../../support/eventually';
 import { Wire } from '../../support/wire';
 import { openFixture, type Fixture } from './sqlFixture';
@@ -77,7 +77,7 @@ test('pauses between probes: none, then growing to 4 s, never the same for all',
 test('every table that a statement of the store names is looked for', () => {
   const folder = join(__dirname, '../../../src/platform/store');
   const source = readdirSync(folder)
-    .filter((file) => file.endsWith('.ts') && !/^(connections|migrate\w*)\.ts$/.test(file))
+    .filter((file) => file.endsWith('.ts') && !/^(probe|migrate\w*)\.ts$/.test(file))
     .map((file) => readFileSync(join(folder, file), 'utf8'));
   const named = source.flatMap((text) => [
     ...[...text.matchAll(/(?:FROM|JOIN|INTO|UPDATE) m2m\.(\w+)/g)].map(([, name]) => name),
@@ -106,6 +106,20 @@ test('a connection that is cut: what was under way is unsure, then all is well',
   await told(/back/);
   expect((await one()).rows).toEqual([[1]]);
   expect(story).toHaveLength(2);
+});
+
+test('tables that somebody has locked do not keep it from coming back', async () => {
+  const { told, one } = open({ timeout: SHORT_MS });
+  await fixture.client.query('BEGIN');
+  try {
+    await fixture.client.query(`LOCK TABLE m2m.migration, ${TABLES.map((name) => `m2m.${name}`).join(', ')}`);
+    wire.refuse();
+    await failure(one());
+    wire.heal();
+    await told(/back/);
+  } finally {
+    await fixture.client.query('ROLLBACK');
+  }
 });
 
 test('an idle connection that is cut is no loss', async () => {
