@@ -180,7 +180,12 @@ async function newestInUse(database: OwnConnection, ring: ReturnType<typeof keyR
   }
   await registerSealingKey(database, ring, id);
   await new Promise((resolve) => setTimeout(resolve, SWITCHED_WITHIN));
-  await statementsEnded(database);
+  await statementsEnded(database, (pids) =>
+    say(
+      `waiting for what a gateway has under way, pid ${pids.join(', ')} in pg_stat_activity; ` +
+        'where it does not end: SELECT pg_terminate_backend(pid)',
+    ),
+  );
 }
 
 async function tellOld(database: OwnConnection, keys: readonly KeyInfo[]): Promise<void> {

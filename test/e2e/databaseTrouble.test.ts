@@ -204,23 +204,94 @@ test('the disk is full: BUSY, and pauses that grow instead of a flood of log lin
   expect(gateway.log.filter(isAction('internal-error'))).toEqual([]);
 });
 
-test('the schema is gone while a backup is brought in: BUSY, one line that says so, and on again with it', async () => {
+describe('what a statement needs is not in the database, or not for us', () => {
+  test.each([
+    [
+      'the schema',
+      'ALTER SCHEMA m2m RENAME TO gone',
+      'ALTER SCHEMA gone RENAME TO m2m',
+      /m2m.* does not exist/,
+    ],
+    [
+      'a table',
+      'ALTER TABLE m2m.throttle RENAME TO gone',
+      'ALTER TABLE m2m.gone RENAME TO throttle',
+      /m2m.throttle" does not exist/,
+    ],
+    [
+      'the right to any of it, which a backup brings last',
+      'REVOKE USAGE ON SCHEMA m2m FROM m2m_gateway',
+      'GRANT USAGE ON SCHEMA m2m TO m2m_gateway',
+      /permission denied for schema m2m/,
+    ],
+    [
+      'the right to a table',
+      'REVOKE SELECT ON m2m.throttle FROM m2m_gateway',
+      'GRANT SELECT ON m2m.throttle TO m2m_gateway',
+      /may not read m2m.throttle/,
+    ],
+  ])('%s: BUSY, one line that says so, and on again with it', async (_, take, giveBack, why) => {
+    const gateway = await start(database.url);
+    const terminal = await operator.provision();
+    await sealed(operator, terminal);
+    const inside = await loggedIn(gateway, terminal);
+    await operator.sql(take);
+    try {
+      expect((await gateway.logged(isAction('database-lost')))['error.message']).toMatch(why);
+      await busyButAlive(gateway, inside, terminal);
+      expect((await fetch(`${gateway.ops}/readyz`)).status).toBe(503);
+    } finally {
+      await operator.sql(giveBack);
+    }
+    await gateway.logged(isAction('database-back'));
+    await loggedIn(gateway, terminal);
+    expect(gateway.log.filter(isAction('internal-error'))).toEqual([]);
+    expect([times(gateway, 'database-lost'), times(gateway, 'database-back')]).toEqual([1, 1]);
+  });
+});
+
+test('an older schema came back: BUSY, and a line with what to do, until it is migrated', async () => {
   const gateway = await start(database.url);
   const terminal = await operator.provision();
   await sealed(operator, terminal);
   const inside = await loggedIn(gateway, terminal);
   await operator.sql('ALTER SCHEMA m2m RENAME TO gone');
-  try {
-    const lost = await gateway.logged(isAction('database-lost'));
-    expect(lost['error.message']).toMatch(/"m2m.*does not exist/);
-    await busyButAlive(gateway, inside, terminal);
-    expect((await fetch(`${gateway.ops}/readyz`)).status).toBe(503);
-  } finally {
-    await operator.sql('ALTER SCHEMA gone RENAME TO m2m');
-  }
+  await gateway.logged(isAction('database-lost'));
+  const [newest] = await operator.sql<{ version: number; name: string; works_from: number }>(
+    'DELETE FROM gone.migration WHERE version = (SELECT max(version) FROM gone.migration) RETURNING *',
+  );
+  await operator.sql('ALTER SCHEMA gone RENAME TO m2m');
+  await gateway.logged((line) => /version is \d+, .*: m2m migrate/.test(String(line['error.message'])));
+  await busyButAlive(gateway, inside, terminal);
+  const { version, name, works_from: worksFrom } = newest!;
+  await operator.sql('INSERT INTO m2m.migration (version, name, works_from) VALUES ($1, $2, $3)', [
+    version,
+    name,
+    worksFrom,
+  ]);
   await gateway.logged(isAction('database-back'));
   await loggedIn(gateway, terminal);
   expect(gateway.log.filter(isAction('internal-error'))).toEqual([]);
+});
+
+test('a backup came back that was sealed under other keys: BUSY and a line, not AUTH_FAILED', async () => {
+  const gateway = await start(database.url);
+  const terminal = await operator.provision();
+  await sealed(operator, terminal);
+  const inside = await loggedIn(gateway, terminal);
+  const other = `INSERT INTO m2m.sealing_key (key_id, check_value) VALUES ('\\x00000001', '\\x01')`;
+  // As by one transaction: no statement fails.
+  await operator.sql(`${other}; DELETE FROM m2m.instance`);
+  await gateway.logged((line) => /it holds no key 00000001/.test(String(line['error.message'])));
+  await busyButAlive(gateway, inside, terminal);
+  await operator.sql('DELETE FROM m2m.sealing_key');
+  await gateway.logged(isAction('database-back'));
+  await loggedIn(gateway, terminal);
+  await eventually('the key in use', async () => {
+    const known = await operator.sql('SELECT FROM m2m.sealing_key');
+    return known.length === 1;
+  });
+  expect(gateway.log.filter(isAction('secret-unreadable'))).toEqual([]);
   expect(times(gateway, 'database-lost')).toBe(1);
 });
 

@@ -45,8 +45,8 @@ afterAll(async () => {
 
 const reaching = () => ({ DATABASE_URL: database.url, M2M_DATABASE_TIMEOUT: '120' });
 
-const keys = (command: string[], file = home.keyFile): Promise<Ended> =>
-  m2m(['keys', ...command], undefined, { ...process.env, ...reaching(), M2M_KEY_FILE: file });
+const keys = (command: string[], file = home.keyFile, watch?: (out: string) => void): Promise<Ended> =>
+  m2m(['keys', ...command], watch, { ...process.env, ...reaching(), M2M_KEY_FILE: file });
 
 const sealingIds = (): string[] =>
   (JSON.parse(readFileSync(home.keyFile, 'utf8')) as { sealing: { id: string }[] }).sealing.map(
@@ -150,21 +150,16 @@ test('reseal waits for what a gateway has under way, sealed under the key before
 
   const gateway = new Client({ connectionString: database.url, application_name: 'm2m-gateway' });
   await gateway.connect();
-  await operator.sql('SELECT pg_advisory_lock(1)');
-  const write = gateway.query(
-    `WITH late AS MATERIALIZED (SELECT pg_advisory_xact_lock(1)) UPDATE m2m.session AS s SET session_key = $2
-     FROM late, m2m.terminal AS t WHERE t.id = s.terminal_id AND t.serial = $1`,
+  await gateway.query('BEGIN');
+  await gateway.query(
+    `UPDATE m2m.session AS s SET session_key = $2 FROM m2m.terminal AS t WHERE t.id = s.terminal_id AND t.serial = $1`,
     [terminal.serial, held!.session_key],
   );
-  let ended = false;
-  const done = keys(['reseal']).finally(() => (ended = true));
-  await eventually('a look at what is under way', async () => {
-    const looking = `SELECT FROM pg_stat_activity WHERE query LIKE '%query_start < $1::timestamptz' AND pid <> pg_backend_pid()`;
-    return (await operator.sql(looking)).length > 0;
-  });
-  expect(ended).toBe(false);
-  await operator.sql('SELECT pg_advisory_unlock(1)');
-  await write;
+  let out = '';
+  const done = keys(['reseal'], home.keyFile, (soFar) => (out = soFar));
+  await eventually('a line about what is waited for', () => out.includes('waiting for'));
+  expect(out).toMatch(/^waiting for what a gateway has under way, pid \d+ .*pg_terminate_backend\(pid\)\n$/);
+  await gateway.query('COMMIT');
   await gateway.end();
   expect((await done).out).toContain(`key ${old} may be taken out of the key file`);
   const [after] = await operator.sql<{ session_key: Buffer }>(SESSION_OF, [terminal.serial]);

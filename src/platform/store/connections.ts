@@ -1,6 +1,6 @@
 /**
- * Connections to the server: a pool of them from one moment on, until they are let go of all together, and the look
- * whether the server can be used.
+ * Connections to the server: a pool of them from one moment on, until they are let go of all together; and those
+ * of somebody's own.
  *
  * Their sockets are ours: a peer that is silently dead never answers a goodbye, and a socket that waits for one
  * would stay for as long as TCP has patience, and keep the process alive.
@@ -8,7 +8,7 @@
 import { Socket } from 'node:net';
 import { Client, Pool, type ClientBase, type PoolClient, type PoolConfig } from 'pg';
 import { asPsqlReads } from './address';
-import { isAway, isCrowded } from './databaseErrors';
+import { isCrowded } from './databaseErrors';
 import { READ_CLOCK, ServerClock } from './serverClock';
 
 /** The role that the service works as, once it has migrated; and what a server, database or user may have set to
@@ -156,36 +156,6 @@ export class OwnConnection {
     this.client.end().catch(() => undefined);
     setTimeout(() => this.socket.destroy(), GOODBYE).unref();
   }
-}
-
-/**
- * Whether the server can be used: it holds the schema, and it commits. One whose disk is full, or that waits for a
- * standby, reads as well as ever; so something is committed that changes nothing. Never throws.
- */
-export async function isUsable(settings: PoolConfig): Promise<boolean> {
-  const own = new OwnConnection(settings);
-  let isOpen = false;
-  try {
-    await own.open();
-    isOpen = true;
-    return await commits(own.client);
-  } catch (error) {
-    // Any other error than those of a server that is away proves that it is there.
-    return isOpen && !isAway(error);
-  } finally {
-    own.close();
-  }
-}
-
-async function commits(client: Client): Promise<boolean> {
-  const { rows } = await client.query<[boolean]>({
-    text: "SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean",
-    rowMode: 'array',
-  });
-  if (rows[0]?.[0] === true) return false;
-  await client.query('SELECT FROM m2m.session LIMIT 0');
-  await client.query("SELECT pg_logical_emit_message(true, 'm2m-gateway', 'probe')");
-  return true;
 }
 
 /**

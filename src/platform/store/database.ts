@@ -6,9 +6,10 @@
  * comes back may be another server under the same name, so all connections are made anew.
  */
 import type { PoolClient, PoolConfig, QueryArrayConfig, QueryArrayResult } from 'pg';
-import { Connections, connectionSettings, isUsable } from './connections';
+import { Connections, connectionSettings } from './connections';
+import { probe, type Misfit } from './probe';
 import { READ_CLOCK } from './serverClock';
-import { isAway, isLocked, isUnsure } from './databaseErrors';
+import { isAway, isLocked, isMisfit, isUnsure } from './databaseErrors';
 
 /** Milliseconds, where no setting says otherwise (M2M_DATABASE_TIMEOUT). */
 const TIMEOUT = 8_000;
@@ -37,6 +38,8 @@ export type Timed = Omit<QueryArrayConfig, 'rowMode'> & { readonly valuesOf?: (u
 
 export interface DatabaseEvents {
   readonly lost: (reason: string) => void;
+  /** While it is lost: the server is there, and this must be mended. */
+  readonly unfit: (reason: string) => void;
   readonly back: () => void;
   /** A statement was given up that waited for somebody's open transaction; the database is not lost. */
   readonly locked: (reason: string) => void;
@@ -57,7 +60,9 @@ export function probePause(probes: number, random: number): number {
 export class Database {
   private connections: Connections;
   private state: 'up' | 'away' | 'closed' = 'up';
-  private suspecting = false;
+  private suspecting: Promise<void> | undefined;
+  /** Why it is away, as was told last. */
+  private told = '';
   private probes = 0;
   private upSince = -Infinity;
 
@@ -66,6 +71,7 @@ export class Database {
     private readonly poolSize: number,
     private readonly events: DatabaseEvents,
     private readonly timeout = TIMEOUT,
+    private readonly misfit: Misfit = () => Promise.resolve(undefined),
   ) {
     this.connections = this.connect();
   }
@@ -92,8 +98,9 @@ export class Database {
     } catch (error) {
       client.release(true);
       if (isLocked(error)) throw this.locked(error);
-      if (!isAway(error)) throw error;
-      throw this.lose(error, connections, isUnsure(error));
+      if (isAway(error)) throw this.lose(error, connections, isUnsure(error));
+      if (isMisfit(error)) await this.suspect(error, connections);
+      throw this.connections === connections ? error : new DatabaseAway(describe(error), false);
     }
   }
 
@@ -112,6 +119,11 @@ export class Database {
     const seconds = rows[0]?.[0] as number;
     clock.hear(seconds, asked, performance.now());
     return seconds;
+  }
+
+  /** Looks whether the database is still one for this gateway. @param why something may have become of it */
+  doubt(why: string): Promise<void> {
+    return this.suspect(new Error(why), this.connections);
   }
 
   async close(): Promise<void> {
@@ -143,13 +155,19 @@ export class Database {
     throw new DatabaseAway('the database was lost meanwhile', false);
   }
 
-  /** An idle connection broke: that may be the server, or that one connection only. */
-  private async suspect(error: unknown, connections: Connections): Promise<void> {
-    if (this.state !== 'up' || this.suspecting) return;
-    this.suspecting = true;
-    const usable = await isUsable(this.connection());
-    this.suspecting = false;
-    if (!usable) this.lose(error, connections, false);
+  /**
+   * An idle connection broke: that may be the server, or that one connection only. Or a statement does not fit the
+   * schema: that may be gone, or our statement is wrong.
+   */
+  private suspect(error: unknown, connections: Connections): Promise<void> {
+    if (this.state !== 'up') return Promise.resolve();
+    this.suspecting ??= this.look(error, connections).finally(() => (this.suspecting = undefined));
+    return this.suspecting;
+  }
+
+  private async look(error: unknown, connections: Connections): Promise<void> {
+    const { usable, unfit } = await probe(this.connection(), this.misfit);
+    if (!usable) this.lose(unfit === undefined ? error : new Error(unfit), connections, false);
   }
 
   /** @param connections those that it failed on: what is told of earlier ones is known already */
@@ -160,6 +178,7 @@ export class Database {
       this.connections = this.connect();
       void connections.letGo(this.timeout);
       if (performance.now() - this.upSince > WELL_AFTER) this.probes = 0;
+      this.told = reason;
       this.events.lost(reason);
       void this.awaitReturn();
     }
@@ -176,13 +195,15 @@ export class Database {
   }
 
   private async awaitReturn(): Promise<void> {
-    let usable = false;
-    while (this.state === 'away' && !usable) {
+    for (;;) {
       const pause = probePause(this.probes++, Math.random());
       await new Promise((resolve) => setTimeout(resolve, pause).unref());
-      usable = this.state === 'away' && (await isUsable(this.connection()));
+      if (this.state !== 'away') return;
+      const { usable, unfit } = await probe(this.connection(), this.misfit);
+      if (this.state !== 'away') return;
+      if (usable) break;
+      if (unfit !== undefined && unfit !== this.told) this.events.unfit((this.told = unfit));
     }
-    if (this.state !== 'away') return;
     this.state = 'up';
     this.upSince = performance.now();
     this.events.back();

@@ -14,8 +14,10 @@ const AWAY_STATES = [
   /^25006$/, // read-only: a standby, or a primary that was demoted
   /^28/, // the server refuses us: access rules change while it is set up anew
   /^3D000$/, // the database is not there (being restored)
-  /^(3F000|42P01)$/, // nor is the schema in it, or one of its tables
 ];
+
+/** Class 42: what a statement names is not there, not like that, or not ours to use; 3F000: nor is its schema. */
+const MISFIT_STATES = /^(42...|3F000)$/;
 
 const TRANSIENT_STATES = new Set([
   '40001', // serialisation failure
@@ -55,6 +57,11 @@ export function isAway(error: unknown): boolean {
   return AWAY_CODES.has(code as string) || AWAY_MESSAGES.test(String(message));
 }
 
+/** The statement and the schema do not fit: a mistake of ours, or a database that is just being brought in, or old. */
+export function isMisfit(error: unknown): boolean {
+  return error instanceof DatabaseError && MISFIT_STATES.test(error.code ?? '');
+}
+
 /** The same statement succeeds when tried again: others were in its way. */
 export function isTransient(error: unknown): boolean {
   return error instanceof DatabaseError && TRANSIENT_STATES.has(error.code ?? '');
@@ -69,6 +76,10 @@ export function isLocked(error: unknown): boolean {
 export function isUnsure(error: unknown): boolean {
   if (!(error instanceof DatabaseError)) return true;
   return error.severity !== 'ERROR' || UNSURE_STATES.test(error.code ?? '');
+}
+
+export function isForbidden(error: unknown): boolean {
+  return error instanceof DatabaseError && error.code === '42501';
 }
 
 /** The server has no connection left to give. */

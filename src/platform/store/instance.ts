@@ -7,16 +7,16 @@ export const COUNTS_AS_GONE = 30;
 /** The margin is for logins whose statements had begun before the heartbeat was there. */
 const BEAT = `
   UPDATE m2m.instance AS i SET seen_at = now(), key_ids = $2
-  FROM (SELECT seen_at FROM m2m.instance WHERE id = $1) AS last WHERE i.id = $1
+  FROM (SELECT seen_at FROM m2m.instance WHERE id = $1 AND started_at = $3) AS last WHERE i.id = $1
   RETURNING last.seen_at < now() - interval '${COUNTS_AS_GONE - 10} seconds'`;
 /** In a database that was restored, a process that lives on may have written its row under an id still to come. */
 const ENTER = `
   INSERT INTO m2m.instance (gateway, listen, key_ids, renews) VALUES ($1, $2, $3, true)
-  ON CONFLICT DO NOTHING RETURNING id`;
-/** For a process that stood still for so long that its row was deleted. */
+  ON CONFLICT DO NOTHING RETURNING id, started_at::text`;
+/** For a process that stood still for so long that its row was deleted, or whose database was restored. */
 const RENEW = `
-  INSERT INTO m2m.instance (id, gateway, listen, key_ids, renews) OVERRIDING SYSTEM VALUE
-  VALUES ($1, $2, $3, $4, true) ON CONFLICT DO NOTHING`;
+  INSERT INTO m2m.instance (id, gateway, listen, key_ids, started_at, renews) OVERRIDING SYSTEM VALUE
+  VALUES ($1, $2, $3, $4, $5, true) ON CONFLICT DO NOTHING`;
 
 export interface InstanceOptions {
   readonly database: Database;
@@ -30,18 +30,16 @@ export interface InstanceOptions {
 export class Instance {
   id = 0;
   private listen = '';
+  /** As the database wrote it: by it a row is known as this process's own. */
+  private startedAt = '';
   private timer: NodeJS.Timeout | undefined;
 
   constructor(private readonly options: InstanceOptions) {}
 
   /** @param listen host:port where terminals connect, for people */
   async start(listen: string): Promise<void> {
-    const { database, gateway, keyIds } = this.options;
     this.listen = listen;
-    while (this.id === 0) {
-      const { rows } = await database.query({ text: ENTER, values: [gateway, listen, keyIds()] });
-      this.id = Number(rows[0]?.[0] ?? 0);
-    }
+    await this.enter();
     this.timer = setInterval(() => void this.beat(), BEAT_INTERVAL).unref();
   }
 
@@ -68,17 +66,35 @@ export class Instance {
     });
   }
 
+  private async enter(): Promise<void> {
+    const { database, gateway, keyIds } = this.options;
+    for (;;) {
+      const { rows } = await database.query({ text: ENTER, values: [gateway, this.listen, keyIds()] });
+      const [row] = rows;
+      if (row === undefined) continue;
+      [this.id, this.startedAt] = [Number(row[0]), row[1] as string];
+      return;
+    }
+  }
+
   private async beat(): Promise<void> {
-    const { database, gateway, keyIds, onLate, onError } = this.options;
+    const { database, keyIds, onLate, onError } = this.options;
     if (!database.available) return;
     try {
-      const { rows } = await database.query({ text: BEAT, values: [this.id, keyIds()] });
+      const { rows } = await database.query({ text: BEAT, values: [this.id, keyIds(), this.startedAt] });
       const [row] = rows;
-      if (row === undefined)
-        await database.query({ text: RENEW, values: [this.id, gateway, this.listen, keyIds()] });
+      if (row === undefined) await this.renew();
       if (row?.[0] !== false) onLate();
     } catch (error) {
       onError(error);
     }
+  }
+
+  /** In a database that was restored another process may have been given our number since. */
+  private async renew(): Promise<void> {
+    const { database, gateway, keyIds } = this.options;
+    const values = [this.id, gateway, this.listen, keyIds(), this.startedAt];
+    const { rowCount } = await database.query({ text: RENEW, values });
+    if (rowCount === 0) await this.enter();
   }
 }

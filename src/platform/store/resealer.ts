@@ -2,9 +2,9 @@
  * Seals again, under the newest key, what is stored under older ones: in lots, so that it may be stopped at any moment
  * and goes on where it was. A row that somebody else holds, or a value that changed meanwhile, is left for the next run.
  */
-import type { QueryArrayResult } from 'pg';
 import { seal, sealedUnder, unseal, type KeyRing, type SealedColumn } from '../../crypto/sealing';
 import { byteaArray, plainArray } from './arrays';
+import type { Querying } from './probe';
 
 const LOT = 500;
 
@@ -33,10 +33,6 @@ interface SealedTable {
   readonly key: string;
   readonly columns: readonly string[];
   readonly sealedAs: Readonly<Record<string, SealedColumn>>;
-}
-
-interface Querying {
-  query(statement: { text: string; values?: unknown[] }): Promise<QueryArrayResult<unknown[]>>;
 }
 
 export interface Progress {

@@ -2,22 +2,28 @@
  * Which keys a database is sealed under. Each leaves a sealed check value there before it is first used: a key file
  * that lacks one of these keys, or has another one under its id, does not fit.
  */
-import type { QueryArrayResult } from 'pg';
 import { seal, unseal, UnsealError, type KeyRing } from '../../crypto/sealing';
 import type { KeyKeeper } from '../keys/keyKeeper';
-
-/** A gateway's database, or a command's connection. */
-interface Querying {
-  query(statement: { text: string; values?: unknown[] }): Promise<QueryArrayResult<unknown[]>>;
-}
+import type { Querying } from './probe';
 
 const CHECK = Buffer.from('m2m sealing key check', 'latin1');
 
 /** Milliseconds. */
 const LOOK_AGAIN = 100;
 
-const GATEWAY_STATEMENTS = `SELECT FROM pg_stat_activity WHERE datname = current_database()
-  AND application_name = 'm2m-gateway' AND pid <> pg_backend_pid() AND state = 'active' AND query_start < $1::timestamptz`;
+/** A gateway's statement that takes longer may have others waiting behind it in their process. */
+const LONG = 1_000;
+/** Until whoever waits is told for what. */
+const TELL_AFTER = 3_000;
+
+/**
+ * Transactions of gateways, by what never comes again. The locks on them are shown to everybody, also those of other
+ * users and where track_activities is off. A DATABASE_URL may name its connections otherwise; it is the gateways' URL.
+ */
+const UNDER_WAY = `
+  SELECT l.virtualtransaction, l.pid FROM pg_locks AS l JOIN pg_stat_activity AS a ON a.pid = l.pid
+  WHERE l.locktype = 'virtualxid' AND l.virtualxid = l.virtualtransaction AND a.datname = current_database()
+    AND a.application_name IN ('m2m-gateway', current_setting('application_name')) AND a.pid <> pg_backend_pid()`;
 
 /** Seconds after whose last heartbeat a gateway counts as gone. */
 const LIVING = 30;
@@ -80,14 +86,40 @@ export async function advanceSealingKey(database: Querying, keeper: KeyKeeper): 
 /**
  * Resolves when every statement of a gateway that is under way now has ended: what it writes may have been sealed
  * under the key before, and is not seen yet.
+ *
+ * @param onLong told of server processes that are waited for for long
  */
-export async function statementsEnded(database: Querying): Promise<void> {
-  const { rows } = await database.query({ text: 'SELECT clock_timestamp()::text' });
-  const underWay = async () => {
-    const { rowCount } = await database.query({ text: GATEWAY_STATEMENTS, values: [rows[0]?.[0]] });
-    return rowCount !== 0;
-  };
-  while (await underWay()) await new Promise((resolve) => setTimeout(resolve, LOOK_AGAIN));
+export async function statementsEnded(
+  database: Querying,
+  onLong: (pids: readonly number[]) => void,
+): Promise<void> {
+  while ((await theseEnded(database, onLong)) > LONG);
+}
+
+/** @returns milliseconds that it took */
+async function theseEnded(database: Querying, onLong: (pids: readonly number[]) => void): Promise<number> {
+  const begun = performance.now();
+  let left = await underWay(database);
+  for (let told = false; left.size > 0; left = stillThere(left, await underWay(database))) {
+    if (!told && performance.now() - begun > TELL_AFTER) {
+      onLong([...left.values()]);
+      told = true;
+    }
+    await new Promise((resolve) => setTimeout(resolve, LOOK_AGAIN));
+  }
+  return performance.now() - begun;
+}
+
+async function underWay(database: Querying): Promise<Map<string, number>> {
+  const { rows } = await database.query({ text: UNDER_WAY });
+  return new Map(rows.map(([transaction, pid]) => [transaction as string, pid as number]));
+}
+
+function stillThere(
+  left: ReadonlyMap<string, number>,
+  now: ReadonlyMap<string, number>,
+): Map<string, number> {
+  return new Map([...left].filter(([transaction]) => now.has(transaction)));
 }
 
 /** Forgets keys under which nothing is sealed any more: a key file without them fits. */

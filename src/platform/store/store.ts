@@ -3,6 +3,7 @@ import type { KeyKeeper } from '../keys/keyKeeper';
 import type { LoginWrite, SessionWrite } from '../model';
 import type { Log } from '../ops/log';
 import { ChangeFeed, type Change } from './changeFeed';
+import type { Querying } from './probe';
 import { Database, DatabaseAway } from './database';
 import { Failures, type Search } from './failures';
 import { Instance } from './instance';
@@ -11,7 +12,7 @@ import { findSession, type SessionName as AskedSession } from './introspect';
 import { Outbox } from './outbox';
 import { RecordCache } from './recordCache';
 import { Sealer } from './sealer';
-import { advanceSealingKey, checkSealingKeys, registerSealingKey } from './sealingKeys';
+import { advanceSealingKey, checkSealingKeys, KeysDoNotFit, registerSealingKey } from './sealingKeys';
 import { Sessions } from './sessions';
 import { Strangers } from './strangers';
 import { Terminals } from './terminals';
@@ -91,17 +92,19 @@ export class GatewayStore {
     const { ring } = options.keys;
     const events = {
       lost: (reason: string) => this.lost(reason),
+      unfit: (reason: string) => this.unfit(reason),
       back: () => void this.back(),
       locked: (reason: string) => this.locked(reason),
     };
-    const database = new Database(options.url, options.poolSize, events, options.timeout);
+    const { url, poolSize, timeout } = options;
+    const database = new Database(url, poolSize, events, timeout, (asked) => this.otherKeys(asked));
     this.database = database;
     this.failures = new Failures({ database, ring, search: options.search, onError: this.onError });
     this.instance = new Instance({
       database,
       gateway: options.gateway,
       keyIds: () => options.keys.sealingIds,
-      onLate: () => void options.onBack().catch(this.onError),
+      onLate: () => void this.late().catch(this.onError),
       onError: this.onError,
     });
     this.outbox = new Outbox(database, ring, (serial, error) => this.onUnreadable(serial, error));
@@ -301,6 +304,14 @@ export class GatewayStore {
     });
   }
 
+  private unfit(reason: string): void {
+    this.options.log.event('database-lost', {
+      message: 'the server is there, but not what this gateway needs: logins get BUSY until it is mended',
+      level: 'error',
+      error: reason,
+    });
+  }
+
   private locked(reason: string): void {
     this.options.log.event('database-locked', {
       message: "what a statement needs is locked by somebody's open transaction",
@@ -315,11 +326,34 @@ export class GatewayStore {
     try {
       await this.feed.restart();
       // After it: what was read between a clearing before and the feed's new beginning would stay stale.
-      this.cache.clear();
-      this.strangers.clear();
-      await this.options.onBack();
+      await this.rejoin();
     } catch (error) {
       this.onError(error);
+    }
+  }
+
+  /** Where the row of this process was not as it left it, a backup may have been brought in, by one transaction. */
+  private async late(): Promise<void> {
+    await this.database.doubt('this process was not heard of');
+    if (this.database.available) await this.rejoin();
+  }
+
+  /** What is there now may be an older database, which knows nothing of the key that values are sealed under. */
+  private async rejoin(): Promise<void> {
+    this.cache.clear();
+    this.strangers.clear();
+    const ring = this.options.keys.ring();
+    await registerSealingKey(this.database, ring, ring.newest.id);
+    await this.options.onBack();
+  }
+
+  private async otherKeys(database: Querying): Promise<string | undefined> {
+    try {
+      await checkSealingKeys(database, this.options.keys.ring());
+      return undefined;
+    } catch (error) {
+      if (error instanceof KeysDoNotFit) return error.message;
+      throw error;
     }
   }
 }

@@ -1,7 +1,10 @@
 /** The database that goes away, over a wire that can be cut. */
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import fc from 'fast-check';
 import { Database, DatabaseAway, probePause } from '../../../src/platform/store/database';
+import { TABLES } from '../../../src/platform/store/probe';
 import { eventually } from '../../support/eventually';
 import { Wire } from '../../support/wire';
 import { openFixture, type Fixture } from './sqlFixture';
@@ -34,6 +37,7 @@ function open({ url = wire.through, timeout = PATIENCE_MS, size = 3 } = {}) {
   const story: string[] = [];
   const events = {
     lost: (reason: string) => story.push(reason),
+    unfit: (reason: string) => story.push(`unfit: ${reason}`),
     back: () => story.push('back'),
     locked: (reason: string) => story.push(`locked: ${reason}`),
   };
@@ -70,6 +74,28 @@ test('pauses between probes: none, then growing to 4 s, never the same for all',
   );
 });
 
+test('every table that a statement of the store names is looked for', () => {
+  const folder = join(__dirname, '../../../src/platform/store');
+  const source = readdirSync(folder)
+    .filter((file) => file.endsWith('.ts') && !/^(probe|migrate\w*)\.ts$/.test(file))
+    .map((file) => readFileSync(join(folder, file), 'utf8'));
+  const named = source.flatMap((text) => [
+    ...[...text.matchAll(/(?:FROM|JOIN|INTO|UPDATE) m2m\.(\w+)/g)].map(([, name]) => name),
+    // Of the resealer, which a command calls; all of them are the gateway's, too.
+    ...[...text.matchAll(/^ {4}name: '(\w+)',\n {4}key:/gm)].map(([, name]) => name),
+  ]);
+  expect([...new Set(named)].sort()).toEqual(TABLES);
+});
+
+test('a statement that is wrong, on a schema that fits, is our mistake and no loss', async () => {
+  const { database, story } = open();
+  const wrong = Array.from({ length: 5 }, () => database.query({ text: 'SELECT nothing FROM m2m.nowhere' }));
+  for (const error of await Promise.allSettled(wrong))
+    expect(error).toMatchObject({ status: 'rejected', reason: { code: '42P01' } });
+  expect(story).toEqual([]);
+  expect(database.available).toBe(true);
+});
+
 test('a connection that is cut: what was under way is unsure, then all is well', async () => {
   const { database, story, told, one } = open();
   const slow = failure(database.query({ text: 'SELECT pg_sleep(60)' }));
@@ -80,6 +106,20 @@ test('a connection that is cut: what was under way is unsure, then all is well',
   await told(/back/);
   expect((await one()).rows).toEqual([[1]]);
   expect(story).toHaveLength(2);
+});
+
+test('tables that somebody has locked do not keep it from coming back', async () => {
+  const { told, one } = open({ timeout: SHORT_MS });
+  await fixture.client.query('BEGIN');
+  try {
+    await fixture.client.query(`LOCK TABLE m2m.migration, ${TABLES.map((name) => `m2m.${name}`).join(', ')}`);
+    wire.refuse();
+    await failure(one());
+    wire.heal();
+    await told(/back/);
+  } finally {
+    await fixture.client.query('ROLLBACK');
+  }
 });
 
 test('an idle connection that is cut is no loss', async () => {

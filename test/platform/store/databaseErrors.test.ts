@@ -3,6 +3,7 @@ import {
   isAway,
   isCrowded,
   isLocked,
+  isMisfit,
   isTransient,
   isUnsure,
 } from '../../../src/platform/store/databaseErrors';
@@ -14,7 +15,7 @@ function fromServer(code: string, severity = 'ERROR'): DatabaseError {
 const fromNode = (code: string) => Object.assign(new Error(`connect ${code}`), { code });
 
 function kindOf(error: unknown): string {
-  const kinds = { away: isAway, transient: isTransient, locked: isLocked };
+  const kinds = { away: isAway, transient: isTransient, locked: isLocked, misfit: isMisfit };
   const held = Object.entries(kinds).filter(([, isOfKind]) => isOfKind(error));
   return held.map(([kind]) => kind).join() || 'bug';
 }
@@ -39,15 +40,16 @@ test.each([
   ['28000', 'away'], // no line in pg_hba.conf
   ['28P01', 'away'], // password
   ['3D000', 'away'], // no such database
-  ['3F000', 'away'], // no such schema
-  ['42P01', 'away'], // no such table
   ['40001', 'transient'],
   ['40P01', 'transient'],
   ['55P03', 'locked'], // lock timeout
+  ['3F000', 'misfit'], // no such schema
+  ['42P01', 'misfit'], // no such table
+  ['42703', 'misfit'], // no such column
+  ['42883', 'misfit'], // no such function
+  ['42501', 'misfit'], // permission denied
   ['22P02', 'bug'],
   ['23505', 'bug'],
-  ['42501', 'bug'],
-  ['42883', 'bug'],
   ['57000', 'bug'],
   ['XX000', 'bug'],
 ])('the server says %s: %s', (code, kind) => {

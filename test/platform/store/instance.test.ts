@@ -108,6 +108,26 @@ test('a process whose row is gone writes it anew under its number, and looks for
   }
 });
 
+test('a row that another process was given under the same number is left to it', async () => {
+  let late = 0;
+  const options = { database, keyIds: () => [], onError };
+  const standing = new Instance({ ...options, gateway: 'standing', onLate: () => (late += 1) });
+  await standing.start('here:1');
+  const before = standing.id;
+  try {
+    await fixture.client.query('DELETE FROM m2m.instance');
+    await fixture.client.query(
+      `INSERT INTO m2m.instance (id, gateway, listen) OVERRIDING SYSTEM VALUE VALUES ($1, 'new', 'here:2')`,
+      [before],
+    );
+    await eventually('the process to look', () => late > 0);
+    expect(standing.id).not.toBe(before);
+    expect(await names()).toEqual(['new', 'standing']);
+  } finally {
+    await standing.stop();
+  }
+});
+
 test('an id that a process took before the database was restored is passed over', async () => {
   const latest = await processRow('before', 'now()', true);
   await fixture.client.query(

@@ -18,6 +18,7 @@ export interface Fixture {
 export const NO_EVENTS: DatabaseEvents = {
   lost: () => undefined,
   back: () => undefined,
+  unfit: () => undefined,
   locked: () => undefined,
 };
 
