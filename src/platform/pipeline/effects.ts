@@ -40,6 +40,8 @@ const REMEMBERED = 60_000;
 export class Effects {
   /** When the feed last named a terminal, for sessions that begin only afterwards. */
   private readonly named = new Map<number, number>();
+  /** Terminals that could not be looked at when something was told of them. */
+  private readonly unchecked = new Set<number>();
 
   constructor(private readonly options: EffectsOptions) {}
 
@@ -88,7 +90,10 @@ export class Effects {
     store.detach({ terminalId: session.terminal.id, sessionId: session.id }).catch(onError);
   }
 
-  /** Ends sessions whose time is up, and forgets changes that no login can have missed any more. */
+  /**
+   * Ends sessions whose time is up, looks at those that could not be looked at before, and forgets changes that no
+   * login can have missed any more.
+   */
   sweep(): void {
     const [now, time] = [this.options.now(), this.options.clock()];
     for (const connection of this.options.registry.connections()) {
@@ -100,20 +105,27 @@ export class Effects {
         .catch(this.options.onError);
     }
     for (const [id, at] of this.named) if (now - at > REMEMBERED) this.named.delete(id);
+    const again = [...this.unchecked].filter((id) => this.options.registry.get(id) !== undefined);
+    this.unchecked.clear();
+    void this.check(again);
   }
 
   private async check(ids: readonly number[]): Promise<void> {
-    try {
-      for (let from = 0; from < ids.length; from += LOT) {
-        const lot = ids.slice(from, from + LOT);
-        const stood = lot.map((id) => this.options.registry.get(id)?.session);
-        const views = new Map((await this.options.store.byIds(lot)).map((view) => [view.record.id, view]));
-        lot.forEach((id, i) => this.apply(id, stood[i], views.get(id)));
+    for (let from = 0; from < ids.length; from += LOT) {
+      try {
+        await this.checkLot(ids.slice(from, from + LOT));
+      } catch (error) {
+        // Not only where the database is away, after which all are looked at: a table may be locked for a while.
+        for (const id of ids.slice(from)) this.unchecked.add(id);
+        return this.options.onError(error);
       }
-    } catch (error) {
-      // The database is away: when it is back, all sessions are looked at.
-      this.options.onError(error);
     }
+  }
+
+  private async checkLot(ids: readonly number[]): Promise<void> {
+    const stood = ids.map((id) => this.options.registry.get(id)?.session);
+    const views = new Map((await this.options.store.byIds(ids)).map((view) => [view.record.id, view]));
+    ids.forEach((id, i) => this.apply(id, stood[i], views.get(id)));
   }
 
   /** @param session the one that stood when the database was asked: one that began meanwhile may be newer than `view` */
