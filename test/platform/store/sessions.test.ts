@@ -120,12 +120,12 @@ test('a statement that writes secrets and fails takes none of those along that l
     credentials: n === 1 ? ({} as CredentialWrite) : undefined,
   }));
   statements.mockRestore();
-  const { query } = database;
+  const query = database.query.bind(database);
   const locked = new DatabaseAway('canceling statement due to lock timeout', false);
   statements = jest
     .spyOn(database, 'query')
     .mockImplementation((statement) =>
-      statement.name === 'login-secrets' ? Promise.reject(locked) : query.call(database, statement),
+      statement.name === 'login-secrets' ? Promise.reject(locked) : query(statement),
     );
   const told = await Promise.allSettled(next.map((write) => sessions.login(write)));
   const reasons = told.flatMap((one) => (one.status === 'rejected' ? [one.reason as unknown] : []));
