@@ -23,6 +23,8 @@ export interface EffectsOptions {
   readonly reporter: Reporter;
   /** A wish to a terminal that speaks WMMP 3.0. */
   readonly configure: (connection: Connection) => void;
+  /** Milliseconds that the answer to a commit may take. */
+  readonly timeout: number;
   /** By this process's own clock. */
   readonly now: () => number;
   /** What time it is (../clock.ts). */
@@ -34,7 +36,7 @@ export interface EffectsOptions {
 const LOT = 1_000;
 /** Milliseconds after which a session is judged whose connection was just logging in anew. */
 const LOOK_AGAIN = 100;
-/** Milliseconds for which a change is remembered for logins that were under way when it came. */
+/** Milliseconds beyond a commit's for which a change is remembered for logins that were under way when it came. */
 const REMEMBERED = 60_000;
 
 export class Effects {
@@ -96,6 +98,7 @@ export class Effects {
    */
   sweep(): void {
     const [now, time] = [this.options.now(), this.options.clock()];
+    const remembered = this.options.timeout + REMEMBERED;
     for (const connection of this.options.registry.connections()) {
       const { session } = connection;
       if (session === undefined || session.expiresAt > time) continue;
@@ -104,7 +107,7 @@ export class Effects {
         .expire({ terminalId: session.terminal.id, sessionId: session.id })
         .catch(this.options.onError);
     }
-    for (const [id, at] of this.named) if (now - at > REMEMBERED) this.named.delete(id);
+    for (const [id, at] of this.named) if (now - at > remembered) this.named.delete(id);
     const again = [...this.unchecked].filter((id) => this.options.registry.get(id) !== undefined);
     this.unchecked.clear();
     void this.check(again);

@@ -8,6 +8,8 @@ import { DatabaseAway } from '../../../src/platform/store/database';
 import { RecordCache } from '../../../src/platform/store/recordCache';
 import type { FreshView } from '../../../src/platform/store/terminals';
 
+const TIMEOUT_MS = 600_000;
+
 const record: TerminalRecord = {
   id: 7,
   serial: 'T7',
@@ -65,6 +67,7 @@ function workshop() {
     registry,
     reporter: { sessionEnded: ended } as unknown as Reporter,
     configure: () => undefined,
+    timeout: TIMEOUT_MS,
     now: () => clock.now,
     clock: () => clock.now,
     onError: failed,
@@ -202,6 +205,16 @@ test('a session whose login was under way when its terminal was named is judged 
   const { effects, ended, superseded, answer, asked } = workshop();
   superseded();
   expect(asked).toHaveLength(0);
+  effects.began(loggedIn(OLD), 900);
+  await answer(view(ELSEWHERE));
+  expect(ended).toHaveBeenCalledTimes(1);
+});
+
+test('likewise where the answer to its commit takes all the time that it may', async () => {
+  const { effects, ended, clock, superseded, answer } = workshop();
+  superseded();
+  clock.now += TIMEOUT_MS;
+  effects.sweep();
   effects.began(loggedIn(OLD), 900);
   await answer(view(ELSEWHERE));
   expect(ended).toHaveBeenCalledTimes(1);
