@@ -38,10 +38,13 @@ const LOT = 1_000;
 const LOOK_AGAIN = 100;
 /** Milliseconds beyond a commit's for which a change is remembered for logins that were under way when it came. */
 const REMEMBERED = 60_000;
+/** Terminals that are remembered one by one: where more are changed at once, all count as named. */
+const MOST_NAMED = 100_000;
 
 export class Effects {
   /** When the feed last named a terminal, for sessions that begin only afterwards. */
   private readonly named = new Map<number, number>();
+  private allNamedAt = 0;
   /** Terminals that could not be looked at when something was told of them. */
   private readonly unchecked = new Set<number>();
 
@@ -53,7 +56,7 @@ export class Effects {
     for (const { serial, terminalId, targeted } of changes) {
       // A login elsewhere has left the record as it was, or raised its revision, at which a commit here notices.
       if (serial !== '' && !targeted) cache.delete(serial);
-      this.named.set(terminalId, now());
+      this.name(terminalId, now());
     }
     const live = new Set(
       changes.map(({ terminalId }) => terminalId).filter((id) => registry.get(id) !== undefined),
@@ -80,7 +83,7 @@ export class Effects {
     }
     const before = registry.take(id, connection);
     if (before !== undefined) this.end(before, 'superseded');
-    if ((this.named.get(id) ?? 0) >= since) void this.check([id]);
+    if (Math.max(this.named.get(id) ?? 0, this.allNamedAt) >= since) void this.check([id]);
   }
 
   /** The connection has gone; its session stands. */
@@ -111,6 +114,14 @@ export class Effects {
     const again = [...this.unchecked].filter((id) => this.options.registry.get(id) !== undefined);
     this.unchecked.clear();
     void this.check(again);
+  }
+
+  private name(id: number, now: number): void {
+    if (this.named.size >= MOST_NAMED) {
+      this.named.clear();
+      this.allNamedAt = now;
+    }
+    this.named.set(id, now);
   }
 
   private async check(ids: readonly number[]): Promise<void> {

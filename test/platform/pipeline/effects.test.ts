@@ -220,6 +220,26 @@ test('likewise where the answer to its commit takes all the time that it may', a
   expect(ended).toHaveBeenCalledTimes(1);
 });
 
+test('likewise where more terminals are changed at once than are remembered one by one', async () => {
+  const { effects, ended, clock, superseded, answer, asked } = workshop();
+  superseded();
+  const others = Array.from({ length: 1_000_000 }, (_, n) => ({
+    terminalId: 100 + n,
+    serial: '',
+    action: 'set_contact',
+    targeted: false,
+  }));
+  for (let from = 0; from < others.length; from += 10_000)
+    effects.onChanges(others.slice(from, from + 10_000));
+  expect((Reflect.get(effects, 'named') as Map<number, number>).size).toBeLessThanOrEqual(100_000);
+  effects.began(loggedIn(OLD), 900);
+  await answer(view(ELSEWHERE));
+  expect(ended).toHaveBeenCalledTimes(1);
+  clock.now += 1;
+  effects.began(loggedIn(NEW), clock.now);
+  expect(asked).toHaveLength(0);
+});
+
 test('a session that could not be looked at, as the table was locked, is looked at by the next sweep, and once', async () => {
   const { effects, ended, superseded, answer, fail, asked, failed } = workshop();
   effects.began(loggedIn(OLD), 900);
