@@ -88,6 +88,7 @@ export class Gate {
       registry,
       reporter,
       configure: (connection) => pipeline.configure(connection),
+      timeout: settings.databaseTimeout * 1000,
       now,
       clock: clock.now,
       onError: store.onError,

@@ -47,7 +47,7 @@ export class Admission {
   }
 
   /**
-   * @param now milliseconds since the epoch
+   * @param now milliseconds of a clock that nobody sets
    * @returns a ticket, or milliseconds after which the login may come back
    */
   enter(now: number): Ticket | number {

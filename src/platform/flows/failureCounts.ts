@@ -14,9 +14,9 @@ export interface Count {
   failures: number;
   /** Of these, those that are not written down yet. */
   unwritten: number;
-  /** Milliseconds: when the latest of these was. */
+  /** Milliseconds of a clock that nobody sets, as the others: when the latest of these was. */
   failedAt: number;
-  /** Milliseconds since the epoch: until then nothing is judged. */
+  /** Until then nothing is judged. */
   closedUntil: number;
   expiresAt: number;
 }

@@ -5,7 +5,7 @@ export interface Origin {
   /** IPv4 or IPv6, as text. */
   readonly address: string;
   readonly port: number;
-  /** Milliseconds since the epoch. */
+  /** Milliseconds of the listener's clock. */
   readonly acceptedAt: number;
   /** The load balancer's own connection, such as a health check: it need not come to anything. */
   readonly local: boolean;

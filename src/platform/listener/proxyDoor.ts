@@ -48,7 +48,7 @@ export class ProxyDoor {
     socket.on('data', onData).on('error', leave).on('end', leave).on('close', onClose);
   }
 
-  /** Closes who is overdue. @param now milliseconds since the epoch */
+  /** Closes who is overdue. @param now milliseconds of the listener's clock */
   sweep(now: number): void {
     for (const [socket, { acceptedAt }] of this.underWay) {
       if (now - acceptedAt >= this.options.headerLimit) this.refuse(socket, 'proxy-missing');

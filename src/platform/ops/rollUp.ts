@@ -1,13 +1,13 @@
-/** Repeats from one address become one line a second with a count; the first of them is told at once. */
+/** Repeats of one kind become one line a second with a count; the first of them is told at once. */
 
 interface Repeats {
   count: number;
   tell: (count: number) => void;
 }
 
-/** Addresses kept apart within one second; those beyond share a line. */
+/** Kinds kept apart within one second; those beyond share a line. */
 const CAPACITY = 1_000;
-const REST = 'other addresses';
+const REST = 'other kinds';
 
 export class RollUp {
   private readonly repeats = new Map<string, Repeats>();
@@ -17,16 +17,19 @@ export class RollUp {
     this.timer = setInterval(() => this.tellAll(), interval).unref();
   }
 
-  /** @param tell called with how many there were: now for the first, within a second for those that follow */
-  note(address: string, tell: (count: number) => void): void {
-    const known = this.repeats.get(address);
+  /**
+   * @param kind what repeats share: an address and a reason, as a rule
+   * @param tell called with how many there were: now for the first, within a second for those that follow
+   */
+  note(kind: string, tell: (count: number) => void): void {
+    const known = this.repeats.get(kind);
     if (known !== undefined) {
       known.count++;
       known.tell = tell;
     } else if (this.repeats.size < CAPACITY) {
-      this.repeats.set(address, { count: 0, tell });
+      this.repeats.set(kind, { count: 0, tell });
       tell(1);
-    } else if (address !== REST) {
+    } else if (kind !== REST) {
       this.note(REST, tell);
     } else {
       this.repeats.set(REST, { count: 1, tell });

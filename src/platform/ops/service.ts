@@ -51,6 +51,8 @@ export class OpsService {
     await new Promise<void>((resolve, reject) => {
       this.server.once('error', reject).listen(endpoint, resolve);
     });
+    // A connection that could not be accepted, where descriptors have run out: the server goes on.
+    this.server.on('error', () => undefined);
     this.watchTokens();
     return hostPort(this.server.address() as AddressInfo);
   }

@@ -1,4 +1,4 @@
-/** What the flows of the pipeline work with; put together once, in gateway.ts. */
+/** What the flows of the pipeline work with; put together once a process, in gate.ts. */
 import type { Connection } from '../listener/connection';
 import type { Registry } from '../listener/registry';
 import type { RecordCache } from '../store/recordCache';

@@ -23,6 +23,8 @@ export interface EffectsOptions {
   readonly reporter: Reporter;
   /** A wish to a terminal that speaks WMMP 3.0. */
   readonly configure: (connection: Connection) => void;
+  /** Milliseconds that the answer to a commit may take. */
+  readonly timeout: number;
   /** By this process's own clock. */
   readonly now: () => number;
   /** What time it is (../clock.ts). */
@@ -34,12 +36,17 @@ export interface EffectsOptions {
 const LOT = 1_000;
 /** Milliseconds after which a session is judged whose connection was just logging in anew. */
 const LOOK_AGAIN = 100;
-/** Milliseconds for which a change is remembered for logins that were under way when it came. */
+/** Milliseconds beyond a commit's for which a change is remembered for logins that were under way when it came. */
 const REMEMBERED = 60_000;
+/** Terminals that are remembered one by one: where more are changed at once, all count as named. */
+const MOST_NAMED = 100_000;
 
 export class Effects {
   /** When the feed last named a terminal, for sessions that begin only afterwards. */
   private readonly named = new Map<number, number>();
+  private allNamedAt = 0;
+  /** Terminals that could not be looked at when something was told of them. */
+  private readonly unchecked = new Set<number>();
 
   constructor(private readonly options: EffectsOptions) {}
 
@@ -49,7 +56,7 @@ export class Effects {
     for (const { serial, terminalId, targeted } of changes) {
       // A login elsewhere has left the record as it was, or raised its revision, at which a commit here notices.
       if (serial !== '' && !targeted) cache.delete(serial);
-      this.named.set(terminalId, now());
+      this.name(terminalId, now());
     }
     const live = new Set(
       changes.map(({ terminalId }) => terminalId).filter((id) => registry.get(id) !== undefined),
@@ -76,7 +83,7 @@ export class Effects {
     }
     const before = registry.take(id, connection);
     if (before !== undefined) this.end(before, 'superseded');
-    if ((this.named.get(id) ?? 0) >= since) void this.check([id]);
+    if (Math.max(this.named.get(id) ?? 0, this.allNamedAt) >= since) void this.check([id]);
   }
 
   /** The connection has gone; its session stands. */
@@ -88,9 +95,13 @@ export class Effects {
     store.detach({ terminalId: session.terminal.id, sessionId: session.id }).catch(onError);
   }
 
-  /** Ends sessions whose time is up, and forgets changes that no login can have missed any more. */
+  /**
+   * Ends sessions whose time is up, looks at those that could not be looked at before, and forgets changes that no
+   * login can have missed any more.
+   */
   sweep(): void {
     const [now, time] = [this.options.now(), this.options.clock()];
+    const remembered = this.options.timeout + REMEMBERED;
     for (const connection of this.options.registry.connections()) {
       const { session } = connection;
       if (session === undefined || session.expiresAt > time) continue;
@@ -99,21 +110,36 @@ export class Effects {
         .expire({ terminalId: session.terminal.id, sessionId: session.id })
         .catch(this.options.onError);
     }
-    for (const [id, at] of this.named) if (now - at > REMEMBERED) this.named.delete(id);
+    for (const [id, at] of this.named) if (now - at > remembered) this.named.delete(id);
+    const again = [...this.unchecked].filter((id) => this.options.registry.get(id) !== undefined);
+    this.unchecked.clear();
+    void this.check(again);
+  }
+
+  private name(id: number, now: number): void {
+    if (this.named.size >= MOST_NAMED) {
+      this.named.clear();
+      this.allNamedAt = now;
+    }
+    this.named.set(id, now);
   }
 
   private async check(ids: readonly number[]): Promise<void> {
-    try {
-      for (let from = 0; from < ids.length; from += LOT) {
-        const lot = ids.slice(from, from + LOT);
-        const stood = lot.map((id) => this.options.registry.get(id)?.session);
-        const views = new Map((await this.options.store.byIds(lot)).map((view) => [view.record.id, view]));
-        lot.forEach((id, i) => this.apply(id, stood[i], views.get(id)));
+    for (let from = 0; from < ids.length; from += LOT) {
+      try {
+        await this.checkLot(ids.slice(from, from + LOT));
+      } catch (error) {
+        // Not only where the database is away, after which all are looked at: a table may be locked for a while.
+        for (const id of ids.slice(from)) this.unchecked.add(id);
+        return this.options.onError(error);
       }
-    } catch (error) {
-      // The database is away: when it is back, all sessions are looked at.
-      this.options.onError(error);
     }
+  }
+
+  private async checkLot(ids: readonly number[]): Promise<void> {
+    const stood = ids.map((id) => this.options.registry.get(id)?.session);
+    const views = new Map((await this.options.store.byIds(ids)).map((view) => [view.record.id, view]));
+    ids.forEach((id, i) => this.apply(id, stood[i], views.get(id)));
   }
 
   /** @param session the one that stood when the database was asked: one that began meanwhile may be newer than `view` */

@@ -3,6 +3,7 @@
  * a worker that is killed leaves nothing behind that another one would not find.
  */
 import type { Log } from '../ops/log';
+import { DatabaseAway } from '../store/database';
 import type { Outbox, TakenText, TextName } from '../store/outbox';
 import type { Receipt, Transport } from './transport';
 
@@ -74,10 +75,10 @@ export class SmsWorker {
     }
   }
 
-  /** A receipt may be here before the row says that the text was taken, long before where the database is slow. */
+  /** A receipt may be here before the row says that the text was taken, long before where the database is slow, or away. */
   private async findText(receipt: Receipt): Promise<TextName | undefined> {
     for (let tries = 0; tries < RECEIPT_TRIES; tries++) {
-      const text = await this.options.outbox.receipt(receipt);
+      const text = await this.options.outbox.receipt(receipt).catch(nothingIfAway);
       if (text !== undefined) return text;
       await new Promise((resolve) => setTimeout(resolve, LOOK_INTERVAL * 2 ** tries).unref());
     }
@@ -154,6 +155,10 @@ export class SmsWorker {
       serial,
     });
   }
+}
+
+function nothingIfAway(error: unknown): undefined {
+  if (!(error instanceof DatabaseAway)) throw error;
 }
 
 /** Waits for that, but not longer than so many milliseconds. */

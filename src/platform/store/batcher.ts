@@ -10,8 +10,8 @@
  * heard of in the order in which the database made them, or the older of two logins would end the newer one.
  */
 export interface BatcherOptions<In, Out> {
-  /** Handles a batch; outcomes in the order of the items. A rejection is every item's. */
-  readonly run: (items: readonly In[]) => Promise<readonly Out[]>;
+  /** Handles a batch; outcomes in the order of the items. A rejection is every item's, a Rejected one item's. */
+  readonly run: (items: readonly In[]) => Promise<readonly (Out | Rejected)[]>;
   readonly keyOf: (item: In) => unknown;
   /** Items in one batch. */
   readonly maxItems: number;
@@ -21,6 +21,11 @@ export interface BatcherOptions<In, Out> {
   readonly enough: number;
   /** Milliseconds that an item waits for company under load. */
   readonly window: number;
+}
+
+/** In place of an outcome. */
+export class Rejected {
+  constructor(readonly error: unknown) {}
 }
 
 interface Waiting<In, Out> {
@@ -100,7 +105,11 @@ export class Batcher<In, Out> {
   private async settle(batch: readonly Waiting<In, Out>[]): Promise<void> {
     try {
       const outcomes = await this.options.run(batch.map(({ item }) => item));
-      batch.forEach(({ resolve }, i) => resolve(outcomes[i] as Out));
+      batch.forEach(({ resolve, reject }, i) => {
+        const outcome = outcomes[i];
+        if (outcome instanceof Rejected) reject(outcome.error);
+        else resolve(outcome as Out);
+      });
     } catch (error) {
       for (const { reject } of batch) reject(error);
     } finally {

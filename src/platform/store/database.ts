@@ -90,8 +90,8 @@ export class Database {
     const { connections } = this;
     const givenUpAt = performance.now() + this.timeout;
     const client = await this.lend(connections);
-    const timed = valuesOf && { values: valuesOf(connections.clock.at(givenUpAt)) };
     try {
+      const timed = valuesOf && { values: valuesOf(connections.clock.at(givenUpAt)) };
       const result = await client.query<unknown[]>({ ...statement, ...timed, rowMode: 'array' });
       client.release();
       return result;

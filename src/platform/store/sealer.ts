@@ -11,7 +11,7 @@ const LOT = 500;
 const TAKE = `
   SELECT c.terminal_id, t.serial, c.uplink_password, c.downlink_password, c.base_key
   FROM m2m.credential AS c JOIN m2m.terminal AS t ON t.id = c.terminal_id
-  WHERE c.plain ORDER BY c.terminal_id LIMIT ${LOT}`;
+  WHERE c.plain AND c.terminal_id > $1 ORDER BY c.terminal_id LIMIT ${LOT}`;
 
 /** A value that was changed in the meantime keeps what it was changed to. */
 const PUT = `
@@ -35,7 +35,7 @@ export class Sealer {
     private readonly onError: (error: unknown) => void,
   ) {}
 
-  /** Seals all that is plain now. One run at a time; a call during a run joins it. */
+  /** Seals all that is plain now, but for rows that others hold. One run at a time; a call during a run joins it. */
   run(): Promise<void> {
     this.running ??= this.sealAll()
       .catch(this.onError)
@@ -46,16 +46,13 @@ export class Sealer {
   }
 
   private async sealAll(): Promise<void> {
+    let after = '0';
     while (this.database.available) {
-      const { rows } = await this.database.query({ name: 'sealer-take', text: TAKE });
-      if (rows.length === 0) return;
-      const { rowCount } = await this.database.query({
-        name: 'sealer-put',
-        text: PUT,
-        values: this.sealed(rows),
-      });
-      // All of them are locked by others: the next second's run finds what is left.
-      if (rowCount === 0 || rows.length < LOT) return;
+      const { rows } = await this.database.query({ name: 'sealer-take', text: TAKE, values: [after] });
+      if (rows.length > 0)
+        await this.database.query({ name: 'sealer-put', text: PUT, values: this.sealed(rows) });
+      if (rows.length < LOT) return;
+      after = rows.at(-1)?.[0] as string;
     }
   }
 

@@ -15,7 +15,7 @@ import { seal, type KeyRing } from '../../crypto/sealing';
 import { LOGINS_KEPT, REQUESTS_KEPT } from '../flows/replay';
 import type { LoginWrite, SessionWrite } from '../model';
 import { byteaArray, hexArray, plainArray, textArray } from './arrays';
-import { Batcher } from './batcher';
+import { Batcher, Rejected } from './batcher';
 import { NO_SECRETS, secretColumns, SECRETS, type SecretsSql } from './credentialWrites';
 import type { Database, Timed } from './database';
 import { isTransient } from './databaseErrors';
@@ -227,7 +227,7 @@ export class Sessions {
     await this.expired.submit(session);
   }
 
-  private commitLogins(items: readonly LoginWrite[]): Promise<Committed[]> {
+  private commitLogins(items: readonly LoginWrite[]): Promise<(Committed | Rejected)[]> {
     return apart(items, (lot, withSecrets) =>
       this.commit(withSecrets ? LOGIN_WITH_SECRETS : LOGIN, (until) => [
         this.options.cutoff(),
@@ -242,7 +242,7 @@ export class Sessions {
     );
   }
 
-  private commitChanges(items: readonly SessionWrite[]): Promise<Committed[]> {
+  private commitChanges(items: readonly SessionWrite[]): Promise<(Committed | Rejected)[]> {
     return apart(items, (lot, withSecrets) =>
       this.commit(withSecrets ? CHANGE_WITH_SECRETS : CHANGE, (until) => [
         this.options.cutoff(),
@@ -302,22 +302,26 @@ function named(items: readonly Named[]): unknown[] {
   return [plainArray(items.map((item) => item.terminalId)), hexArray(items.map((item) => item.sessionId))];
 }
 
-/** Writes that touch secrets are few: they go by a statement of their own, and the many pay nothing for them. */
+/**
+ * Writes that touch secrets are few: they go by a statement of their own, and the many pay nothing for them. Where one
+ * of the two statements fails, what the other has committed is committed.
+ */
 async function apart<T extends LoginWrite | SessionWrite>(
   items: readonly T[],
   run: (items: readonly T[], withSecrets: boolean) => Promise<unknown[][]>,
-): Promise<Committed[]> {
-  const lots = [items.filter((item) => !item.credentials), items.filter((item) => item.credentials)];
-  const rows = await Promise.all(
-    lots.map((lot, i) => (lot.length === 0 ? Promise.resolve([]) : run(lot, i === 1))),
-  );
-  return outcomes(items, rows.flat());
-}
-
-function outcomes(items: readonly { terminalId: number }[], rows: readonly unknown[][]): Committed[] {
-  const done = new Map(rows.map((row) => [Number(row[0]), row[1] === true]));
-  return items.map(({ terminalId }) => {
-    const tookOver = done.get(terminalId);
-    return tookOver === undefined ? NOT_COMMITTED : { committed: true, tookOver };
-  });
+): Promise<(Committed | Rejected)[]> {
+  const done = new Map<number, Committed | Rejected>();
+  const commit = async (lot: readonly T[], withSecrets: boolean): Promise<void> => {
+    if (lot.length === 0) return;
+    try {
+      for (const [id, tookOver] of await run(lot, withSecrets))
+        done.set(Number(id), { committed: true, tookOver: tookOver === true });
+    } catch (error) {
+      for (const { terminalId } of lot) done.set(terminalId, new Rejected(error));
+    }
+  };
+  const plain = items.filter((item) => !item.credentials);
+  const secret = items.filter((item) => item.credentials);
+  await Promise.all([commit(plain, false), commit(secret, true)]);
+  return items.map(({ terminalId }) => done.get(terminalId) ?? NOT_COMMITTED);
 }

@@ -87,13 +87,15 @@ export class GatewayStore {
   /** A database that is slow would otherwise be asked again while it is answering. */
   private advancing = false;
   private detaching = false;
+  /** The database is there again, and what changed meanwhile is still to be found out. */
+  private isBehind = false;
 
   constructor(private readonly options: StoreOptions) {
     const { ring } = options.keys;
     const events = {
       lost: (reason: string) => this.lost(reason),
       unfit: (reason: string) => this.unfit(reason),
-      back: () => void this.back(),
+      back: () => this.back(),
       locked: (reason: string) => this.locked(reason),
     };
     const { url, poolSize, timeout } = options;
@@ -161,6 +163,7 @@ export class GatewayStore {
     this.chores = setInterval(() => {
       this.seal();
       void this.detachLeft();
+      void this.catchUp();
       if (this.options.keys.candidate !== undefined) void this.advanceKey();
     }, CHORES_INTERVAL);
     this.seal();
@@ -321,13 +324,22 @@ export class GatewayStore {
     });
   }
 
-  private async back(): Promise<void> {
+  private back(): void {
     this.options.log.event('database-back', { message: 'logins are served again' });
+    this.isBehind = true;
+    void this.catchUp();
+  }
+
+  /** As often as it takes: it may be another server, of whose changes the feed hears nothing before it begins anew. */
+  private async catchUp(): Promise<void> {
+    if (!this.isBehind || !this.database.available) return;
+    this.isBehind = false;
     try {
       await this.feed.restart();
       // After it: what was read between a clearing before and the feed's new beginning would stay stale.
       await this.rejoin();
     } catch (error) {
+      this.isBehind = true;
       this.onError(error);
     }
   }

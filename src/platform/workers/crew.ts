@@ -171,7 +171,8 @@ export class Crew {
     if (message.kind === 'failed') member.why = message.why;
     if (message.kind === 'texted') this.options.texted();
     if (message.kind === 'count') member.counts = message;
-    if (message.kind === 'metrics') this.census.answered(id, message.metrics);
+    // What a worker said last may be heard after its end, when it is counted already.
+    if (message.kind === 'metrics' && this.members.has(id)) this.census.answered(id, message.metrics);
   }
 
   private neverCame({ worker }: Member): void {

@@ -4,8 +4,11 @@ import { Registry } from '../../../src/platform/listener/registry';
 import { NO_CHANGES, type Session, type TerminalRecord } from '../../../src/platform/model';
 import { Effects } from '../../../src/platform/pipeline/effects';
 import type { Reporter } from '../../../src/platform/pipeline/reporter';
+import { DatabaseAway } from '../../../src/platform/store/database';
 import { RecordCache } from '../../../src/platform/store/recordCache';
 import type { FreshView } from '../../../src/platform/store/terminals';
+
+const TIMEOUT_MS = 600_000;
 
 const record: TerminalRecord = {
   id: 7,
@@ -48,7 +51,8 @@ afterEach(() => jest.useRealTimers());
 
 /** Effects whose database answers when the test says so. */
 function workshop() {
-  const asked: ((views: FreshView[]) => void)[] = [];
+  const asked: ((views: FreshView[] | Promise<never>) => void)[] = [];
+  const failed = jest.fn();
   const registry = new Registry();
   const ended = jest.fn();
   const clock = { now: 1_000 };
@@ -63,11 +67,10 @@ function workshop() {
     registry,
     reporter: { sessionEnded: ended } as unknown as Reporter,
     configure: () => undefined,
+    timeout: TIMEOUT_MS,
     now: () => clock.now,
     clock: () => clock.now,
-    onError: (error) => {
-      throw error;
-    },
+    onError: failed,
   });
   const superseded = () =>
     effects.onChanges([{ terminalId: 7, serial: 'T7', action: 'session-superseded', targeted: true }]);
@@ -81,7 +84,11 @@ function workshop() {
     jest.runOnlyPendingTimers();
     expect(asked).toHaveLength(1);
   };
-  return { effects, registry, ended, clock, cache, asked, superseded, answer, secondLook };
+  const fail = async (error: Error) => {
+    asked.shift()!(Promise.reject(error));
+    await new Promise(setImmediate);
+  };
+  return { effects, registry, ended, clock, cache, asked, failed, superseded, answer, fail, secondLook };
 }
 
 const OLD = '00000000000000aa';
@@ -201,6 +208,63 @@ test('a session whose login was under way when its terminal was named is judged 
   effects.began(loggedIn(OLD), 900);
   await answer(view(ELSEWHERE));
   expect(ended).toHaveBeenCalledTimes(1);
+});
+
+test('likewise where the answer to its commit takes all the time that it may', async () => {
+  const { effects, ended, clock, superseded, answer } = workshop();
+  superseded();
+  clock.now += TIMEOUT_MS;
+  effects.sweep();
+  effects.began(loggedIn(OLD), 900);
+  await answer(view(ELSEWHERE));
+  expect(ended).toHaveBeenCalledTimes(1);
+});
+
+test('likewise where more terminals are changed at once than are remembered one by one', async () => {
+  const { effects, ended, clock, superseded, answer, asked } = workshop();
+  superseded();
+  const others = Array.from({ length: 1_000_000 }, (_, n) => ({
+    terminalId: 100 + n,
+    serial: '',
+    action: 'set_contact',
+    targeted: false,
+  }));
+  for (let from = 0; from < others.length; from += 10_000)
+    effects.onChanges(others.slice(from, from + 10_000));
+  expect((Reflect.get(effects, 'named') as Map<number, number>).size).toBeLessThanOrEqual(100_000);
+  effects.began(loggedIn(OLD), 900);
+  await answer(view(ELSEWHERE));
+  expect(ended).toHaveBeenCalledTimes(1);
+  clock.now += 1;
+  effects.began(loggedIn(NEW), clock.now);
+  expect(asked).toHaveLength(0);
+});
+
+test('a session that could not be looked at, as the table was locked, is looked at by the next sweep, and once', async () => {
+  const { effects, ended, superseded, answer, fail, asked, failed } = workshop();
+  effects.began(loggedIn(OLD), 900);
+  superseded();
+  const locked = new DatabaseAway('canceling statement due to lock timeout', false);
+  await fail(locked);
+  expect([failed.mock.calls, asked]).toEqual([[[locked]], []]);
+  effects.sweep();
+  effects.sweep();
+  expect(asked).toHaveLength(1);
+  await answer(view(ELSEWHERE));
+  expect(ended).toHaveBeenCalledTimes(1);
+  effects.sweep();
+  expect(asked).toHaveLength(0);
+});
+
+test('one whose connection has gone meanwhile is not', async () => {
+  const { effects, superseded, fail, asked } = workshop();
+  const connection = loggedIn(OLD);
+  effects.began(connection, 900);
+  superseded();
+  await fail(new DatabaseAway('canceling statement due to lock timeout', false));
+  effects.closed(connection);
+  effects.sweep();
+  expect(asked).toHaveLength(0);
 });
 
 test('an operator’s change forgets the record; a login elsewhere does not, since its commit would notice', () => {

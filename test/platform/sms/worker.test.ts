@@ -1,4 +1,5 @@
 import type { Receipt } from '../../../src/platform/sms/transport';
+import { DatabaseAway } from '../../../src/platform/store/database';
 import { bench, text } from './workerBench';
 
 beforeEach(() => jest.useFakeTimers());
@@ -132,6 +133,16 @@ describe('receipts', () => {
     await done;
     expect(log).toMatchObject([{ serial: 'T-1', outcome: 'failure', detail: 'not delivered: UNDELIV' }]);
     expect(counted).toEqual(['failed']);
+  });
+
+  test('one that comes while the database is away is looked for again', async () => {
+    const { outbox, errors, counted, worker, pass } = bench();
+    const look = jest.spyOn(outbox, 'receipt').mockRejectedValueOnce(new DatabaseAway('away', false));
+    look.mockResolvedValueOnce({ id: 1, serial: 'T-1' });
+    const done = worker.receipt(receipt);
+    await pass(1_000);
+    await done;
+    expect([counted, errors]).toEqual([['failed'], []]);
   });
 
   test('one of somebody else is let go, and so is an error', async () => {

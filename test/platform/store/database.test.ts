@@ -268,6 +268,15 @@ test('a wrong statement is thrown as it is, and is no loss', async () => {
   expect(story).toEqual([]);
 });
 
+test('values that cannot be made take no connection along', async () => {
+  const { database, one } = open({ size: 1 });
+  const valuesOf = () => {
+    throw new Error('no values');
+  };
+  await expect(database.query({ text: 'SELECT $1', valuesOf })).rejects.toThrow('no values');
+  expect((await one()).rows).toEqual([[1]]);
+});
+
 test('a server with no connections to spare: work goes on with those that stand', async () => {
   await fixture.client.query('CREATE ROLE narrow LOGIN CONNECTION LIMIT 2; GRANT m2m_gateway TO narrow');
   try {

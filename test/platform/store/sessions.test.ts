@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import { keyRing } from '../../../src/crypto/sealing';
 import { replayCutoff, replayEntry } from '../../../src/platform/flows/replay';
-import type { LoginWrite } from '../../../src/platform/model';
+import type { CredentialWrite, LoginWrite } from '../../../src/platform/model';
 import { Database, DatabaseAway } from '../../../src/platform/store/database';
 import { Sessions } from '../../../src/platform/store/sessions';
 import { NO_EVENTS, openFixture, provision, type Fixture } from './sqlFixture';
@@ -110,4 +110,26 @@ test('connections that went while the database was away are noted when it is bac
   await sessions.detachLeft();
   expect(statements.mock.calls.length).toBeLessThanOrEqual(FEW);
   expect(await counted('connected')).toBe(0);
+});
+
+test('a statement that writes secrets and fails takes none of those along that left beside it', async () => {
+  const next = fleet.map((write, n) => ({
+    ...write,
+    sessionId: randomBytes(8).toString('hex'),
+    replayEntry: replayEntry(Math.floor(Date.now() / 1000), randomBytes(32)),
+    credentials: n === 1 ? ({} as CredentialWrite) : undefined,
+  }));
+  statements.mockRestore();
+  const query = database.query.bind(database);
+  const locked = new DatabaseAway('canceling statement due to lock timeout', false);
+  statements = jest
+    .spyOn(database, 'query')
+    .mockImplementation((statement) =>
+      statement.name === 'login-secrets' ? Promise.reject(locked) : query(statement),
+    );
+  const told = await Promise.allSettled(next.map((write) => sessions.login(write)));
+  const reasons = told.flatMap((one) => (one.status === 'rejected' ? [one.reason as unknown] : []));
+  expect(reasons).toEqual([locked]);
+  const committed = told.filter(({ status }) => status === 'fulfilled').length;
+  expect([committed, await counted(`session_id = '\\x${next[1]!.sessionId}'`)]).toEqual([FLEET - 1, 0]);
 });

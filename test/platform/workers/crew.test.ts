@@ -1,7 +1,7 @@
-/** A worker that no process comes of: the machine has no room for one just then. */
+/** Workers that no process comes of, as the machine has no room for one just then, and ones that speak from beyond. */
 import cluster from 'node:cluster';
 import { EventEmitter } from 'node:events';
-import { Registry } from 'prom-client';
+import { Counter, Registry } from 'prom-client';
 import type { LogAction, LogFacts } from '../../../src/platform/ops/log';
 import type { Site } from '../../../src/platform/site';
 import { Crew } from '../../../src/platform/workers/crew';
@@ -76,5 +76,19 @@ test('one that cannot be spawned at the start is why the gateway does not start'
   pids = [11, undefined];
   const crew = crewOf(2);
   await expect(crew.open()).rejects.toThrow('spawn EMFILE');
+  crew.close();
+});
+
+test('what a worker counted is counted once, though its last word is heard after its end', async () => {
+  pids = [11];
+  const crew = crewOf(1);
+  await crew.open();
+  const counters = new Registry();
+  new Counter({ name: 'm2m_test_total', help: 'a test', registers: [counters] }).inc(5);
+  const metrics = await counters.getMetricsAsJSON();
+  forked[0]!.emit('message', { kind: 'metrics', metrics });
+  forked[0]!.emit('exit', null, 'SIGKILL');
+  forked[0]!.emit('message', { kind: 'metrics', metrics });
+  expect(await crew.exposition()).toMatch(/^m2m_test_total 5$/m);
   crew.close();
 });
