@@ -168,6 +168,8 @@ export class Crew {
       member.ready = message;
       if (this.stopping) this.tell(id, { kind: 'stop' });
     }
+    if (message.kind === 'renumbered' && member.ready !== undefined)
+      member.ready = { ...member.ready, instance: message.instance };
     if (message.kind === 'failed') member.why = message.why;
     if (message.kind === 'texted') this.options.texted();
     if (message.kind === 'count') member.counts = message;

@@ -13,6 +13,8 @@ export interface Counts {
 export type FromWorker =
   /** Serves terminals. `room`: connections that its own limits leave room for; `instance`: its row in m2m.instance. */
   | { readonly kind: 'ready'; readonly open: Open; readonly room: number; readonly instance: number }
+  /** Its row in m2m.instance is another one now: the database was restored. */
+  | { readonly kind: 'renumbered'; readonly instance: number }
   /** Could not start, and ends. */
   | { readonly kind: 'failed'; readonly why: string }
   /** A text for somebody has been committed to the outbox. */

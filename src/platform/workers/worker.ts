@@ -48,7 +48,7 @@ export async function startWorker(parts: WorkerParts, channel: Channel): Promise
     });
   });
   const open = await opened(site, gate);
-  const ends = [followKeys(site, () => undefined), reportCount(gate, channel)];
+  const ends = [followKeys(site, () => undefined), reportChanges(site, gate, channel)];
   channel.tell({ kind: 'ready', open, room: gate.room, instance: site.store.instanceId });
   const stop = async () => {
     await gate.drain();
@@ -79,9 +79,14 @@ async function answer({ metrics }: Site, channel: Channel): Promise<void> {
   channel.tell({ kind: 'metrics', metrics: await dump(metrics.registry) });
 }
 
-function reportCount(gate: Gate, channel: Channel): () => void {
+function reportChanges({ store }: Site, gate: Gate, channel: Channel): () => void {
   let told = '';
+  let instance = store.instanceId;
   const timer = setInterval(() => {
+    if (instance !== store.instanceId) {
+      instance = store.instanceId;
+      channel.tell({ kind: 'renumbered', instance });
+    }
     const counts = { connections: gate.connections, newcomers: gate.crowds };
     const now = JSON.stringify(counts);
     if (now === told) return;

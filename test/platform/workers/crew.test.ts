@@ -25,11 +25,13 @@ const lost = { inc: jest.fn() };
 let forked: FakeWorker[];
 let pids: (number | undefined)[];
 
+const bury = jest.fn();
+
 function crewOf(workers: number): Crew {
   const site = {
     settings: { workers, drain: 0, databaseTimeout: 1 },
     metrics: { registry: new Registry(), workersLost: lost },
-    store: { bury: jest.fn() },
+    store: { bury },
     log: { event: (action: LogAction, _facts: LogFacts) => void actions.push(action) },
   } as unknown as Site;
   return new Crew({ site, databaseUrl: '', relay: () => undefined, texted: () => undefined });
@@ -90,5 +92,15 @@ test('what a worker counted is counted once, though its last word is heard after
   forked[0]!.emit('exit', null, 'SIGKILL');
   forked[0]!.emit('message', { kind: 'metrics', metrics });
   expect(await crew.exposition()).toMatch(/^m2m_test_total 5$/m);
+  crew.close();
+});
+
+test('one that was given another number in the database is buried by that', async () => {
+  pids = [11];
+  const crew = crewOf(1);
+  await crew.open();
+  forked[0]!.emit('message', { kind: 'renumbered', instance: 7 });
+  forked[0]!.emit('exit', null, 'SIGKILL');
+  expect(bury.mock.calls.at(-1)).toEqual([7]);
   crew.close();
 });
