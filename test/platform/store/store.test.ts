@@ -58,7 +58,10 @@ test('what changed meanwhile is found out, however often that fails', async () =
     wire.cut();
     await eventually('a database that is lost', () => told('database-lost', /./) > 0);
     wire.heal();
-    await eventually('a feed that cannot be read', () => told('internal-error', /column .* does not exist/) > 2);
+    await eventually(
+      'a feed that cannot be read',
+      () => told('internal-error', /column .* does not exist/) > 2,
+    );
     expect(isRemembered()).toBe(true);
     await fixture.client.query('ALTER TABLE m2m.change RENAME COLUMN gone TO txid');
     await eventually('a store that has caught up', () => !isRemembered());
