@@ -5,12 +5,17 @@
 import type { Log } from '../ops/log';
 import { DatabaseAway } from '../store/database';
 import type { Outbox, TakenText, TextName } from '../store/outbox';
-import type { Receipt, Transport } from './transport';
+import type { Handed, Receipt, Transport } from './transport';
 
 /** Texts under way at once. */
 const WINDOW = 20;
 const LOOK_INTERVAL = 1_000;
-const RECEIPT_TRIES = 5;
+/** SMSCs wait ten seconds for an answer, or longer. */
+const RECEIPT_PATIENCE = 8_000;
+/** What comes while so many are under way is to be delivered again. */
+const MOST_RECEIPTS = 50;
+/** Before the next look for the text of a receipt: at first, and at most. */
+const FIRST_LOOK = 50;
 const TIDY_INTERVAL = 10_000;
 /** For what is under way when the gateway stops. */
 const STOP_PATIENCE = 2_000;
@@ -37,6 +42,9 @@ export class SmsWorker {
   private timer: NodeJS.Timeout | undefined;
   private running: Promise<void> | undefined;
   private readonly underWay = new Set<Promise<void>>();
+  private readonly receipts = new Set<Promise<boolean>>();
+  /** The peer wants no texts before this. */
+  private pausedUntil = -Infinity;
   private again = false;
   private tidiedAt = -Infinity;
 
@@ -64,25 +72,38 @@ export class SmsWorker {
       });
   }
 
-  async receipt(receipt: Receipt): Promise<void> {
-    try {
-      const text = await this.findText(receipt);
-      if (text === undefined) return;
-      this.options.count(receipt.delivered ? 'delivered' : 'failed');
-      this.tell(text, receipt.delivered, receipt.delivered ? 'delivered' : `not delivered: ${receipt.state}`);
-    } catch (error) {
-      this.options.onError(error);
+  /** @returns whether it is dealt with for good: in the database, or not about any text of ours */
+  receipt(receipt: Receipt): Promise<boolean> {
+    if (this.timer === undefined || this.receipts.size >= MOST_RECEIPTS) return Promise.resolve(false);
+    const settled = this.settle(receipt)
+      .catch((error: unknown) => {
+        this.options.onError(error);
+        return false;
+      })
+      .finally(() => this.receipts.delete(settled));
+    this.receipts.add(settled);
+    // A statement that hangs keeps its place for longer than the SMSC waits.
+    return within(RECEIPT_PATIENCE, settled).then((done) => done ?? false);
+  }
+
+  /** A receipt may be here before the row says that the text was taken, and while the database is away. */
+  private async settle(receipt: Receipt): Promise<boolean> {
+    const until = performance.now() + RECEIPT_PATIENCE;
+    let cameAt: number | undefined;
+    for (let look = 0; ; look++) {
+      const found = await this.options.outbox.receipt(receipt, cameAt).catch(nothingIfAway);
+      if (found?.text !== undefined) this.tellReceipt(found.text, receipt);
+      if (found?.text !== undefined || found?.undecided === false) return true;
+      cameAt ??= found?.cameAt;
+      const wait = Math.min(LOOK_INTERVAL, FIRST_LOOK * 2 ** Math.min(look, 10));
+      if (this.timer === undefined || performance.now() + wait > until) return false;
+      await pass(wait);
     }
   }
 
-  /** A receipt may be here before the row says that the text was taken, long before where the database is slow, or away. */
-  private async findText(receipt: Receipt): Promise<TextName | undefined> {
-    for (let tries = 0; tries < RECEIPT_TRIES; tries++) {
-      const text = await this.options.outbox.receipt(receipt).catch(nothingIfAway);
-      if (text !== undefined) return text;
-      await new Promise((resolve) => setTimeout(resolve, LOOK_INTERVAL * 2 ** tries).unref());
-    }
-    return undefined;
+  private tellReceipt(text: TextName, { delivered, state }: Receipt): void {
+    this.options.count(delivered ? 'delivered' : 'failed');
+    this.tell(text, delivered, delivered ? 'delivered' : `not delivered: ${state}`);
   }
 
   async stop(): Promise<void> {
@@ -95,7 +116,7 @@ export class SmsWorker {
   }
 
   private async settled(): Promise<void> {
-    await Promise.all(this.underWay);
+    await Promise.all([...this.underWay, ...this.receipts]);
   }
 
   private async work(): Promise<void> {
@@ -103,7 +124,7 @@ export class SmsWorker {
     const { outbox } = this.options;
     await this.tidy();
     if (transport === undefined) return outbox.openAsked();
-    while (this.timer !== undefined && transport.ready) {
+    while (this.timer !== undefined && transport.ready && performance.now() >= this.pausedUntil) {
       const room = WINDOW - this.underWay.size;
       const texts = room > 0 ? await outbox.take(room) : [];
       for (const text of texts) this.begin(transport, text);
@@ -132,18 +153,39 @@ export class SmsWorker {
   }
 
   private async send(transport: Transport, text: TakenText): Promise<void> {
-    const { outbox, random, count } = this.options;
+    const { outbox, count } = this.options;
     const handed = await transport.send(text);
     count(handed.kind);
     if (handed.kind === 'failed') {
-      const wait =
-        Math.min(LONGEST_WAIT, FIRST_WAIT * 2 ** Math.min(text.attempts - 1, 20)) * (0.5 + random() / 2);
-      await outbox.failed(text.id, handed.why, wait);
+      const wait = this.waitAfter(handed, text.attempts);
+      await this.note(() => outbox.failed(text, handed.why, wait));
       return this.tell(text, false, `${handed.why}; again in ${Math.ceil(wait)} s`);
     }
-    if (handed.kind === 'delivered') await outbox.delivered(text.id);
-    else await outbox.accepted(text.id, handed.messageId);
+    if (handed.kind === 'delivered') await this.note(() => outbox.delivered(text.id));
+    else await this.note(() => outbox.accepted(text, handed.messageId));
     this.tell(text, true, handed.kind === 'delivered' ? 'delivered' : 'taken by the SMSC');
+  }
+
+  /** A peer that has too much to do says nothing about this text: it goes again as soon as others do. @returns seconds */
+  private waitAfter({ pause }: Handed & { kind: 'failed' }, attempts: number): number {
+    const spread = this.options.random() / 2;
+    if (pause === undefined)
+      return Math.min(LONGEST_WAIT, FIRST_WAIT * 2 ** Math.min(attempts - 1, 20)) * (0.5 + spread);
+    const seconds = Math.min(LONGEST_WAIT, pause);
+    this.pausedUntil = Math.max(this.pausedUntil, performance.now() + seconds * 1_000);
+    return seconds * (1 + spread);
+  }
+
+  /** What became of a text outlasts a lost database: the text would go out again, and its receipt be nobody's. */
+  private async note(write: () => Promise<void>): Promise<void> {
+    for (;;) {
+      try {
+        return await write();
+      } catch (error) {
+        if (!(error instanceof DatabaseAway) || this.timer === undefined) throw error;
+        await pass(LOOK_INTERVAL);
+      }
+    }
   }
 
   private tell({ id, serial }: { id: number; serial: string }, done: boolean, detail: string): void {
@@ -161,12 +203,15 @@ function nothingIfAway(error: unknown): undefined {
   if (!(error instanceof DatabaseAway)) throw error;
 }
 
+const pass = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+
 /** Waits for that, but not longer than so many milliseconds. */
-async function within(ms: number, what: Promise<void>): Promise<void> {
+async function within<T>(ms: number, what: Promise<T>): Promise<T | undefined> {
   let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<void>((resolve) => {
-    timer = setTimeout(resolve, ms);
+  const late = new Promise<undefined>((resolve) => {
+    timer = setTimeout(resolve, ms, undefined);
   });
-  await Promise.race([what, late]);
+  const first = await Promise.race([what, late]);
   clearTimeout(timer);
+  return first;
 }
