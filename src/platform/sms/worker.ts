@@ -110,13 +110,10 @@ export class SmsWorker {
     clearInterval(this.timer);
     this.timer = undefined;
     await this.running;
-    await within(STOP_PATIENCE, this.settled());
+    await within(STOP_PATIENCE, Promise.all([...this.underWay, ...this.receipts]));
     await this.transport?.close();
-    await this.settled();
-  }
-
-  private async settled(): Promise<void> {
-    await Promise.all([...this.underWay, ...this.receipts]);
+    // Not for receipts: nobody can be answered any more, so they come again.
+    await Promise.all(this.underWay);
   }
 
   private async work(): Promise<void> {
