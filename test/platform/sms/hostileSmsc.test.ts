@@ -16,6 +16,7 @@ import {
 
 const PATIENT = { answer: 120_000, enquire: 120_000, firstWait: 20, longestWait: 100 };
 const TEXT = { id: 1, serial: 'T-1', msisdn: '+41790000000', text: 'M2M2 C=1 U=x S=y' };
+const UNBIND = 6;
 const DATA_SM = 0x103;
 const TEMPORARY = 0x64;
 const PERMANENT = 0x65;
@@ -195,6 +196,12 @@ describe('the stream', () => {
       [4, 3],
     ]);
     stands();
+  });
+
+  test('unbind is answered before the connection ends', async () => {
+    smsc.send(rawPdu(UNBIND, 8));
+    expect(await smsc.answer(8)).toMatchObject({ command: UNBIND + RESPONSE, status: 0 });
+    await eventually('another link', () => smsc.binds === 2 && link.ready);
   });
 
   test('a peer that asks and asks and never reads is left', async () => {

@@ -229,7 +229,14 @@ describe('which text a receipt is about', () => {
     expect(await delivered('3f-9', '41791111111')).toEqual(one);
   });
 
-  test('an id that the SMSC gave twice: the newer text only', async () => {
+  test('an id that the SMSC gave twice: the text to that number', async () => {
+    const [older, newer] = [await accepted('re-used'), await accepted('re-used')];
+    await set(newer.id, "msisdn = '+41792222222'");
+    expect(await delivered('re-used', PHONE)).toEqual(older);
+    expect(await row(newer.serial)).toMatchObject({ status: 'sent' });
+  });
+
+  test('an id that the SMSC gave twice, and no number: the newer text only', async () => {
     const [older, newer] = [await accepted('again'), await accepted('again')];
     expect(await delivered('again')).toEqual(newer);
     expect(await row(older.serial)).toMatchObject({ status: 'sent' });
