@@ -7,12 +7,14 @@ const TOO_MANY_REQUESTS = 429;
 const UNAVAILABLE = 503;
 /** Seconds without texts for a service that has too many and does not say for how long. */
 const DEFAULT_PAUSE = 1;
+const STOPS = 'the gateway stops';
 
 export class Webhook implements Transport {
   readonly ready = true;
   private readonly url: string;
   private readonly headers: Record<string, string>;
   private readonly underWay = new Set<AbortController>();
+  private closed = false;
 
   /** @param timeout milliseconds */
   constructor(
@@ -32,6 +34,7 @@ export class Webhook implements Transport {
   }
 
   async send(text: OutgoingText): Promise<Handed> {
+    if (this.closed) return { kind: 'failed', why: STOPS };
     const control = new AbortController();
     const end = (why: string) => control.abort(new Cut(why));
     const timer = setTimeout(() => end(`no answer within ${this.timeout / 1000} s`), this.timeout);
@@ -50,7 +53,8 @@ export class Webhook implements Transport {
   }
 
   close(): Promise<void> {
-    for (const control of this.underWay) control.abort(new Cut('the gateway stops'));
+    this.closed = true;
+    for (const control of this.underWay) control.abort(new Cut(STOPS));
     return Promise.resolve();
   }
 

@@ -109,10 +109,10 @@ export class SmsWorker {
   async stop(): Promise<void> {
     clearInterval(this.timer);
     this.timer = undefined;
-    await this.running;
-    await within(STOP_PATIENCE, Promise.all([...this.underWay, ...this.receipts]));
+    await within(STOP_PATIENCE, Promise.all([this.running, ...this.underWay, ...this.receipts]));
     await this.transport?.close();
     // Not for receipts: nobody can be answered any more, so they come again.
+    await this.running;
     await Promise.all(this.underWay);
   }
 

@@ -295,6 +295,19 @@ describe('stopping', () => {
     expect(notes.filter((note) => (note as string[])[0] === 'failed')).toHaveLength(19);
   });
 
+  test('a statement that hangs does not hold the link', async () => {
+    const { outbox, state, worker, pass } = bench();
+    let found: (texts: never[]) => void = () => undefined;
+    jest.spyOn(outbox, 'take').mockReturnValue(new Promise((resolve) => (found = resolve)));
+    worker.look();
+    await pass();
+    const stopped = worker.stop();
+    await pass(2_000);
+    expect(state.closed).toBe(1);
+    found([]);
+    await stopped;
+  });
+
   test('is immediate where nothing is under way', async () => {
     const { worker, state } = bench();
     await worker.stop();
