@@ -5,17 +5,13 @@
 import type { Log } from '../ops/log';
 import { DatabaseAway } from '../store/database';
 import type { Outbox, TakenText, TextName } from '../store/outbox';
+import { ReceiptDesk } from './receiptDesk';
 import type { Handed, Receipt, Transport } from './transport';
+import { pass, within } from './waiting';
 
 /** Texts under way at once. */
 const WINDOW = 20;
 const LOOK_INTERVAL = 1_000;
-/** SMSCs wait ten seconds for an answer, or longer. */
-const RECEIPT_PATIENCE = 8_000;
-/** What comes while so many are under way is to be delivered again. */
-const MOST_RECEIPTS = 50;
-/** Before the next look for the text of a receipt: at first, and at most. */
-const FIRST_LOOK = 50;
 const TIDY_INTERVAL = 10_000;
 /** For what is under way when the gateway stops. */
 const STOP_PATIENCE = 2_000;
@@ -42,13 +38,17 @@ export class SmsWorker {
   private timer: NodeJS.Timeout | undefined;
   private running: Promise<void> | undefined;
   private readonly underWay = new Set<Promise<void>>();
-  private readonly receipts = new Set<Promise<boolean>>();
+  private readonly receipts: ReceiptDesk;
   /** The peer wants no texts before this. */
   private pausedUntil = -Infinity;
   private again = false;
   private tidiedAt = -Infinity;
 
-  constructor(private readonly options: SmsWorkerOptions) {}
+  constructor(private readonly options: SmsWorkerOptions) {
+    const { outbox, onError } = options;
+    const onFound = (text: TextName, receipt: Receipt) => this.tellReceipt(text, receipt);
+    this.receipts = new ReceiptDesk({ outbox, onFound, onError });
+  }
 
   start(): void {
     this.transport = this.options.transport();
@@ -72,33 +72,9 @@ export class SmsWorker {
       });
   }
 
-  /** @returns whether it is dealt with for good: in the database, or not about any text of ours */
+  /** @returns whether it is dealt with for good */
   receipt(receipt: Receipt): Promise<boolean> {
-    if (this.timer === undefined || this.receipts.size >= MOST_RECEIPTS) return Promise.resolve(false);
-    const settled = this.settle(receipt)
-      .catch((error: unknown) => {
-        this.options.onError(error);
-        return false;
-      })
-      .finally(() => this.receipts.delete(settled));
-    this.receipts.add(settled);
-    // A statement that hangs keeps its place for longer than the SMSC waits.
-    return within(RECEIPT_PATIENCE, settled).then((done) => done ?? false);
-  }
-
-  /** A receipt may be here before the row says that the text was taken, and while the database is away. */
-  private async settle(receipt: Receipt): Promise<boolean> {
-    const until = performance.now() + RECEIPT_PATIENCE;
-    let cameAt: number | undefined;
-    for (let look = 0; ; look++) {
-      const found = await this.options.outbox.receipt(receipt, cameAt).catch(nothingIfAway);
-      if (found?.text !== undefined) this.tellReceipt(found.text, receipt);
-      if (found?.text !== undefined || found?.undecided === false) return true;
-      cameAt ??= found?.cameAt;
-      const wait = Math.min(LOOK_INTERVAL, FIRST_LOOK * 2 ** Math.min(look, 10));
-      if (this.timer === undefined || performance.now() + wait > until) return false;
-      await pass(wait);
-    }
+    return this.receipts.take(receipt);
   }
 
   private tellReceipt(text: TextName, { delivered, state }: Receipt): void {
@@ -109,7 +85,7 @@ export class SmsWorker {
   async stop(): Promise<void> {
     clearInterval(this.timer);
     this.timer = undefined;
-    await within(STOP_PATIENCE, Promise.all([this.running, ...this.underWay, ...this.receipts]));
+    await within(STOP_PATIENCE, Promise.all([this.running, this.receipts.close(), ...this.underWay]));
     await this.transport?.close();
     // Not for receipts: nobody can be answered any more, so they come again.
     await this.running;
@@ -194,21 +170,4 @@ export class SmsWorker {
       serial,
     });
   }
-}
-
-function nothingIfAway(error: unknown): undefined {
-  if (!(error instanceof DatabaseAway)) throw error;
-}
-
-const pass = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
-
-/** Waits for that, but not longer than so many milliseconds. */
-async function within<T>(ms: number, what: Promise<T>): Promise<T | undefined> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<undefined>((resolve) => {
-    timer = setTimeout(resolve, ms, undefined);
-  });
-  const first = await Promise.race([what, late]);
-  clearTimeout(timer);
-  return first;
 }
