@@ -127,7 +127,7 @@ test('what an SMSC refuses, accepts or delivers leaves no trace of a text in log
   smsc.behave({ refuse: 0 });
   await hurry(operator, terminal);
   await became(terminal, 'sent', 2);
-  const { text, message_id } = (await smsc.saw('submit', (one) => to(one) && one !== smsc.all('submit')[0]));
+  const { text, message_id } = await smsc.saw('submit', (one) => to(one) && one !== smsc.all('submit')[0]);
   // Receipts quote what they are about.
   smsc.deliver({ esm_class: 4, short_message: `id:x-${String(text)} stat:${String(text)}` });
   smsc.deliver({ esm_class: 0, source_addr: phone, short_message: String(text) });
