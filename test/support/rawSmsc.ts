@@ -63,6 +63,7 @@ export class RawSmsc {
   binds = 0;
   /** Status of the answer to a bind. */
   bindStatus = 0;
+  bindBody = 'smsc\0';
   private readonly sockets = new Set<Socket>();
   private newest: Socket | undefined;
 
@@ -139,6 +140,6 @@ export class RawSmsc {
     this.received.push(pdu);
     if (pdu.command !== BIND_TRANSCEIVER) return;
     this.binds += 1;
-    socket.write(rawPdu(BIND_TRANSCEIVER + RESPONSE, pdu.sequence, 'smsc\0', this.bindStatus));
+    socket.write(rawPdu(BIND_TRANSCEIVER + RESPONSE, pdu.sequence, this.bindBody, this.bindStatus));
   }
 }

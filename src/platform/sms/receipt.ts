@@ -1,6 +1,16 @@
 /** Delivery receipts: what they say, and which of our texts they can be about. */
-import { isMessageId, type Delivery } from './smppPdu';
 import type { Receipt } from './transport';
+
+/** What deliver_sm and data_sm bring, as far as it is of use. */
+export interface Delivery {
+  readonly esmClass: number;
+  readonly source: string;
+  readonly destination: string;
+  readonly dataCoding: number;
+  readonly octets: Buffer;
+  readonly receiptedId?: string | undefined;
+  readonly state?: number | undefined;
+}
 
 /** SMPP 3.4, sections 5.2.12 and 5.3.2.35. */
 const MESSAGE_TYPE_BITS = 0x3c;
@@ -14,6 +24,11 @@ const PENDING_WORDS = /^(ACCEPTD|ACCEPTED|ENROUTE|BUFFRED|BUFFERED|SCHEDULED)$/;
 const UCS2 = 8;
 /** Digits by which two spellings of a number are compared: with and without country code, or the network's prefix. */
 const COMPARED_DIGITS = /^\+?(\d{7,20})$/;
+/** As they are kept: without control characters, of which the database takes no NUL; of 65 octets by section 4.4.2. */
+const MESSAGE_ID = /^\P{Cc}{1,255}$/u;
+
+/** The id of a submit_sm_resp; empty: there is none that could be kept. */
+export const keptId = (id: string | undefined): string => (id && MESSAGE_ID.test(id) ? id : '');
 
 /**
  * From the TLVs where the SMSC sends them, else from the text that appendix B of SMPP 3.4 suggests.
@@ -25,7 +40,7 @@ export function readReceipt(delivery: Delivery): Receipt | undefined {
   const text = readText(delivery);
   const messageId = delivery.receiptedId || /\bid:(\S+)/i.exec(text)?.[1];
   const word = /\bstat:(\w{1,20})/i.exec(text)?.[1]?.toUpperCase();
-  if (messageId === undefined || !isMessageId(messageId)) return undefined;
+  if (messageId === undefined || !MESSAGE_ID.test(messageId)) return undefined;
   const about = { messageId, phones: readPhones(delivery) };
   const { state } = delivery;
   if (state !== undefined) {

@@ -5,8 +5,9 @@
  * is enquired), closed. What is delivered to us is answered when it is in the database, or with an error that makes
  * the SMSC deliver it once more.
  */
-import { readReceipt } from './receipt';
-import { bindBody, COMMAND, readDelivery, readMessageId, STATUS, submitBody, type Pdu } from './smppPdu';
+import { errors } from 'smpp';
+import { keptId, readReceipt } from './receipt';
+import { bindFields, decode, readDelivery, submitFields, type Pdu } from './smppPdu';
 import { SmppSession } from './smppSession';
 import type { Handed, OutgoingText, TakeReceipt, Transport } from './transport';
 
@@ -25,10 +26,6 @@ const TIMES: SmppTimes = { answer: 10_000, enquire: 15_000, firstWait: 500, long
 const UNBIND_TIMEOUT = 1_000;
 /** Seconds without texts for an SMSC that has too many. */
 const THROTTLED_PAUSE = 1;
-
-const NOTHING = Buffer.alloc(0);
-/** Section 4.6.2: message_id, always empty. */
-const NO_MESSAGE_ID = Buffer.of(0);
 
 export interface SmppOptions {
   readonly host: string;
@@ -64,18 +61,18 @@ export class Smpp implements Transport {
 
   async send({ msisdn, text }: OutgoingText): Promise<Handed> {
     const { session } = this;
-    const answer = await session?.ask(COMMAND.submitSm, submitBody(msisdn, text), this.times.answer);
+    const answer = await session?.ask('submit_sm', submitFields(msisdn, text), this.times.answer);
     if (answer === undefined) return { kind: 'failed', why: 'the SMSC did not answer' };
-    if (answer.status === 0) return { kind: 'accepted', messageId: readMessageId(answer.body) };
+    if (answer.status === 0) return { kind: 'accepted', messageId: keptId(decode(answer)?.message_id) };
     const why = `the SMSC refused: ${shown(answer)}`;
-    const full = answer.status === STATUS.throttled || answer.status === STATUS.queueFull;
+    const full = answer.status === errors.ESME_RTHROTTLED || answer.status === errors.ESME_RMSGQFUL;
     return { kind: 'failed', why, ...(full && { pause: THROTTLED_PAUSE }) };
   }
 
   async close(): Promise<void> {
     this.closed = true;
     clearTimeout(this.retry);
-    if (this.ready) await this.session?.ask(COMMAND.unbind, NOTHING, UNBIND_TIMEOUT);
+    if (this.ready) await this.session?.ask('unbind', {}, UNBIND_TIMEOUT);
     this.drop('closed');
   }
 
@@ -93,8 +90,7 @@ export class Smpp implements Transport {
   private async bind(session: SmppSession): Promise<void> {
     const { user, password } = this.options;
     clearTimeout(this.patience);
-    const body = bindBody(user, password);
-    const answer = await session.ask(COMMAND.bindTransceiver, body, this.times.answer);
+    const answer = await session.ask('bind_transceiver', bindFields(user, password), this.times.answer);
     if (session !== this.session) return;
     if (answer?.status !== 0)
       return session.end(answer ? `bind refused: ${shown(answer)}` : 'no answer to bind');
@@ -105,7 +101,7 @@ export class Smpp implements Transport {
   }
 
   private async enquire(session: SmppSession): Promise<void> {
-    const answer = await session.ask(COMMAND.enquireLink, NOTHING, this.times.answer);
+    const answer = await session.ask('enquire_link', {}, this.times.answer);
     if (answer === undefined) session.end('no answer to enquire_link');
   }
 
@@ -134,33 +130,33 @@ export class Smpp implements Transport {
 
   private serve(session: SmppSession, request: Pdu): void {
     switch (request.command) {
-      case COMMAND.deliverSm:
-      case COMMAND.dataSm:
+      case 'deliver_sm':
+      case 'data_sm':
         return void this.take(session, request);
-      case COMMAND.enquireLink:
+      case 'enquire_link':
         return session.reply(request);
-      case COMMAND.unbind:
+      case 'unbind':
         session.reply(request);
         return session.end('the SMSC unbound');
-      case COMMAND.outbind:
-      case COMMAND.alertNotification:
+      case 'outbind':
+      case 'alert_notification':
         // Sections 4.1.7.1 and 4.12.1: these have no answer.
         return;
       default:
-        return session.nack(request, STATUS.invalidCommand);
+        return session.nack(request, errors.ESME_RINVCMDID);
     }
   }
 
   private async take(session: SmppSession, request: Pdu): Promise<void> {
-    session.reply(request, await this.judge(request), NO_MESSAGE_ID);
+    session.reply(request, await this.judge(request));
   }
 
   private async judge(request: Pdu): Promise<number> {
     const delivery = readDelivery(request);
-    if (delivery === undefined) return STATUS.permanent;
+    if (delivery === undefined) return errors.ESME_RX_P_APPN;
     const receipt = readReceipt(delivery);
-    if (receipt === undefined) return STATUS.ok;
-    return (await this.options.onReceipt(receipt)) ? STATUS.ok : STATUS.temporary;
+    if (receipt === undefined) return errors.ESME_ROK;
+    return (await this.options.onReceipt(receipt)) ? errors.ESME_ROK : errors.ESME_RX_T_APPN;
   }
 }
 

@@ -1,8 +1,10 @@
 /** One connection to an SMSC: requests find their answers, and whatever goes wrong ends it. */
 import { connect, type Socket } from 'node:net';
-import { COMMAND, encodePdu, PduFramer, RESPONSE, type Pdu } from './smppPdu';
+import { PDU } from 'smpp';
+import { PduFramer, type Pdu } from './smppPdu';
 
-const NOTHING = Buffer.alloc(0);
+type Fields = Readonly<Record<string, unknown>>;
+
 const LAST_SEQUENCE = 0x7fff_ffff;
 /** Octets for a peer that does not read. */
 const MOST_UNREAD = 1 << 20;
@@ -15,7 +17,7 @@ export interface SessionEvents {
 }
 
 interface Asked {
-  readonly command: number;
+  readonly command: string;
   readonly settle: (answer?: Pdu) => void;
 }
 
@@ -39,7 +41,7 @@ export class SmppSession {
   }
 
   /** @returns undefined: no answer within so many milliseconds, or none that could come any more */
-  ask(command: number, body: Buffer, timeout: number): Promise<Pdu | undefined> {
+  ask(command: string, fields: Fields, timeout: number): Promise<Pdu | undefined> {
     this.sequence = (this.sequence % LAST_SEQUENCE) + 1;
     const { sequence } = this;
     return new Promise((resolve) => {
@@ -50,16 +52,16 @@ export class SmppSession {
       };
       const timer = setTimeout(() => settle(), timeout);
       this.asked.set(sequence, { command, settle });
-      if (!this.write({ command, status: 0, sequence, body })) settle();
+      if (!this.write(command, { ...fields, sequence_number: sequence })) settle();
     });
   }
 
-  reply({ command, sequence }: Pdu, status = 0, body = NOTHING): void {
-    this.write({ command: (command | RESPONSE) >>> 0, status, sequence, body });
+  reply({ command, sequence }: Pdu, status = 0): void {
+    this.write(`${command}_resp`, { command_status: status, sequence_number: sequence });
   }
 
   nack({ sequence }: Pdu, status: number): void {
-    this.write({ command: COMMAND.genericNack, status, sequence, body: NOTHING });
+    this.write('generic_nack', { command_status: status, sequence_number: sequence });
   }
 
   end(why: string): void {
@@ -74,9 +76,9 @@ export class SmppSession {
     for (const { settle } of this.asked.values()) settle();
   }
 
-  private write(pdu: Pdu): boolean {
+  private write(command: string, fields: Fields): boolean {
     if (this.ended || !this.socket.writable) return false;
-    this.socket.write(encodePdu(pdu));
+    this.socket.write(new PDU(command, fields).toBuffer());
     if (this.socket.writableLength > MOST_UNREAD) this.end('the SMSC does not read');
     return true;
   }
@@ -86,8 +88,8 @@ export class SmppSession {
     if (pdus === undefined) return this.end('protocol error');
     for (const pdu of pdus) {
       if (this.ended) return;
-      if (pdu.command < RESPONSE) this.events.onRequest(pdu);
-      else this.answered(pdu);
+      if (pdu.isResponse) this.answered(pdu);
+      else this.events.onRequest(pdu);
     }
   }
 
@@ -95,7 +97,7 @@ export class SmppSession {
   private answered(pdu: Pdu): void {
     const asked = this.asked.get(pdu.sequence);
     if (asked === undefined) return;
-    if (pdu.command === (asked.command | RESPONSE) >>> 0 || pdu.command === COMMAND.genericNack) {
+    if (pdu.command === `${asked.command}_resp` || pdu.command === 'generic_nack') {
       asked.settle(pdu);
     }
   }

@@ -133,23 +133,24 @@ export const networks: Target = {
 };
 
 const receipt = (fields: Record<string, unknown>) => new PDU('deliver_sm', fields).toBuffer();
+const DELIVERIES = ['deliver_sm', 'data_sm'];
 const APPENDIX_B =
   'id:0123456789 sub:001 dlvrd:001 submit date:2611220501 done date:2611220502 stat:DELIVRD err:000';
 
-/** A stream from an SMSC, in one piece and byte by byte; seeds as another implementation writes them. */
+/** A stream from an SMSC, in one piece and byte by byte, as the link takes it. */
 export const receipts: Target = {
   seeds: [
     receipt({ esm_class: 4, short_message: APPENDIX_B }),
     receipt({ esm_class: 4, short_message: Buffer.from('ID:ab-1 STAT:undeliv'), data_coding: 4 }),
     receipt({ esm_class: 4, receipted_message_id: 'tlv', message_state: 2, short_message: '' }),
     receipt({ esm_class: 0, short_message: APPENDIX_B }),
-    receipt({ esm_class: 4, message_payload: APPENDIX_B, data_coding: 8 }),
+    receipt({ esm_class: 4, message_payload: Buffer.from(APPENDIX_B, 'utf16le').swap16(), data_coding: 8 }),
   ],
   kinds: 4,
   run: (bytes) => {
     const pdus = new PduFramer().push(bytes);
     must(sameInPieces(bytes, pdus), 'other PDUs in pieces');
-    const deliveries = pdus?.map(readDelivery);
+    const deliveries = pdus?.filter(({ command }) => DELIVERIES.includes(command)).map(readDelivery);
     const found = deliveries?.flatMap((one) => (one && readReceipt(one)) ?? []);
     for (const { messageId, state, phones } of found ?? []) {
       must(/^[\x20-\x7e\xa0-\uffff]{1,255}$/.test(messageId), 'an id that no database takes');

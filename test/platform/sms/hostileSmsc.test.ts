@@ -106,17 +106,13 @@ describe('what is delivered', () => {
     ['in ASCII that claims to be GSM', deliverBody({ text: 'id:a_b stat:X' }), 'a_b'],
     ['a TLV without its NUL', deliverBody({ tlvs: tlv(0x1e, 'n') + tlv(0x427, '\x05') }), 'n'],
     [
-      'a TLV too short for its kind',
-      deliverBody({ text: 'id:s stat:X', tlvs: tlv(0x427, '') + tlv(0x204, '') }),
+      'a state of no octet before a 2, which is no state',
+      deliverBody({ text: 'id:s stat:X', tlvs: tlv(0x427, '') + tlv(0x204, 'ab') }),
       's',
     ],
-    [
-      'a TLV that is longer than the PDU',
-      deliverBody({ text: 'id:l stat:X', tlvs: tlv(0x1e, 'a', 9_000) }),
-      'l',
-    ],
-    ['a time that is none', deliverBody({ text: 'id:t stat:X', validity: 'R' }), 't'],
+    ['an id in GUID style', deliverBody({ coding: 1, text: 'id:{a@b}~$ stat:X' }), '{a@b}~$'],
     ['TLVs of a vendor', deliverBody({ text: 'id:v stat:X', tlvs: tlv(0x1401, 'x'.repeat(5_000)) }), 'v'],
+    ['64 KiB', deliverBody({ tlvs: tlv(0x424, `id:k stat:X ${'x'.repeat(65_000)}`) }), 'k'],
   ])('is read all the same: %s', async (_name, body, messageId) => {
     smsc.send(rawPdu(DELIVER_SM, 9, body));
     expect(await smsc.answer(9)).toMatchObject({ status: 0 });
@@ -137,10 +133,16 @@ describe('what is delivered', () => {
     ['nothing', ''],
     ['no end', 'x'.repeat(2_000)],
     ['a text that is longer than the PDU', RECEIPT.slice(0, -1)],
-  ])('is refused for good where its fields do not fit: %s', async (_name, body) => {
-    smsc.send(rawPdu(DELIVER_SM, 9, body));
-    expect(await smsc.answer(9)).toMatchObject({ status: PERMANENT });
-    expect(receipts).toEqual([]);
+    ['a TLV too short for its kind', deliverBody({ text: 'id:s stat:X', tlvs: tlv(0x204, '') })],
+    ['an id that is longer than the PDU', deliverBody({ text: 'id:l stat:X', tlvs: tlv(0x1e, 'a', 9_000) })],
+    ['a time that is none', deliverBody({ text: 'id:t stat:X', validity: 'R' })],
+  ])('costs itself alone where it cannot be decoded: %s', async (_name, body) => {
+    smsc.send(rawPdu(DELIVER_SM, 9, body), rawPdu(DATA_SM, 10, body.slice(0, 3)));
+    smsc.send(rawPdu(DELIVER_SM, 11, RECEIPT));
+    expect(await smsc.answer(9)).toMatchObject({ command: DELIVER_SM + RESPONSE, status: PERMANENT });
+    expect(await smsc.answer(10)).toMatchObject({ command: DATA_SM + RESPONSE, status: PERMANENT });
+    expect(await smsc.answer(11)).toMatchObject({ status: 0 });
+    expect(receipts).toMatchObject([{ messageId: '7', delivered: true }]);
     stands();
   });
 
@@ -246,6 +248,7 @@ describe('answers to a text', () => {
     ['none', ''],
     ['one with a control character', 'a\x01b\0'],
     ['one of 300 octets', `${'a'.repeat(300)}\0`],
+    ['one before what cannot be decoded', `id\0${tlv(0x204, '')}`],
   ])('whose id cannot be kept (%s): taken, and no receipt will be its own', async (_name, body) => {
     const { sent, sequences } = await submitted();
     smsc.send(rawPdu(SUBMIT_SM + RESPONSE, sequences[0]!, body));
@@ -256,6 +259,23 @@ describe('answers to a text', () => {
     const { sent, sequences } = await submitted();
     smsc.send(answerTo(sequences[0]!, '', status));
     expect(await sent[0]).toMatchObject({ kind: 'failed', pause: 1 });
+  });
+
+  test('a refusal that cannot be decoded is one', async () => {
+    const { sent, sequences } = await submitted();
+    smsc.send(rawPdu(SUBMIT_SM + RESPONSE, sequences[0]!, `id\0${tlv(0x204, '')}`, 8));
+    expect(await sent[0]).toEqual({ kind: 'failed', why: 'the SMSC refused: status 0x00000008' });
+  });
+
+  test('to a bind and an enquiry count by their headers', async () => {
+    await link.close();
+    smsc.bindBody = `smsc\0${tlv(0x210, '')}`;
+    await dial({ ...PATIENT, enquire: 50 });
+    const [enquiry] = await smsc.got(ENQUIRE_LINK);
+    smsc.send(rawPdu(ENQUIRE_LINK + RESPONSE, enquiry!.sequence, tlv(0x204, '')));
+    smsc.send(rawPdu(ENQUIRE_LINK, 99, tlv(0x204, '')));
+    expect(await smsc.answer(99)).toMatchObject({ command: ENQUIRE_LINK + RESPONSE, status: 0 });
+    expect(told).toEqual(['up: bound']);
   });
 
   test('generic_nack: refused', async () => {

@@ -1,5 +1,4 @@
-import { readReceipt, spellings } from '../../../src/platform/sms/receipt';
-import type { Delivery } from '../../../src/platform/sms/smppPdu';
+import { readReceipt, spellings, type Delivery } from '../../../src/platform/sms/receipt';
 
 const RECEIPT = 0x04;
 
