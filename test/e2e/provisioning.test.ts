@@ -1,5 +1,6 @@
 /** Provisioning as operators do it: the scripts that they copy, CSV, and secrets that are sealed before they travel. */
 import { spawnSync } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createDatabase, type TestDatabase } from '../support/database';
 import { eventually } from '../support/eventually';
@@ -95,6 +96,52 @@ describeWithPsql('the scripts', () => {
     expect(await kept()).toHaveLength(1);
     expect(run('')).toMatchObject({ status: 0, stdout: '' });
     expect(await operator.sql('SELECT FROM m2m.terminal_import')).toEqual([]);
+  });
+
+  test.each([
+    ['nothing', ''],
+    ['a header line only', 'serial,imei,imsi\n'],
+    ['a header line without its end', 'serial,imei,imsi'],
+  ])('a CSV with %s: status 3, and it says so', (_what, csv) => {
+    for (const all_or_nothing of ['true', 'false']) {
+      const ended = psqlEnd(database.url, [...script('import-csv.sql'), ...set({ all_or_nothing })], csv);
+      expect(ended).toMatchObject({ status: 3, stdout: '' });
+      expect(ended.stderr).toContain('there is no terminal in the file');
+    }
+  });
+
+  test('whatever the operator has set for his own psql and sessions', async () => {
+    const { serial, imei, imsi } = newTerminal();
+    const own = (args: string[], input = '') =>
+      spawnSync('psql', [database.url, '-qAt', ...args], {
+        input,
+        encoding: 'utf8',
+        env: {
+          ...process.env,
+          PSQLRC: psqlrc,
+          PGOPTIONS: '-c role=m2m_operator -c default_transaction_isolation=serializable',
+          PGCLIENTENCODING: 'LATIN1',
+        },
+      });
+    const psqlrc = join(home.directory, 'psqlrc');
+    writeFileSync(psqlrc, '\\set AUTOCOMMIT off\n\\set FETCH_COUNT 1\n\\set ON_ERROR_ROLLBACK on\n');
+    const values = set({ serial, imei, imsi, uplink: 'up secret', downlink: 'down secret' });
+    expect(own([...script('one-terminal.sql'), ...values])).toMatchObject({ status: 0, stderr: '' });
+    expect(await operator.sql('SELECT FROM m2m.terminal_status WHERE serial = $1', [serial])).toHaveLength(1);
+    expect(own([...script('retire.sql'), ...set({ serial: `${serial}-` })])).toMatchObject({ status: 3 });
+    expect(own([...script('retire.sql'), ...set({ serial })])).toMatchObject({ status: 0 });
+    const line = newTerminal();
+    const csv = (label: string) => `serial\n${line.serial},${line.imei},${line.imsi},a,b,,,,${label}\n`;
+    expect(own(script('import-csv.sql'), csv('one'))).toMatchObject({ status: 0, stderr: '' });
+    expect(own(script('import-csv.sql'), csv('two'))).toMatchObject({ status: 3 });
+    expect(
+      await operator.sql('SELECT serial, label, status FROM m2m.terminal_status WHERE serial = ANY ($1) ORDER BY label', [
+        [serial, line.serial],
+      ]),
+    ).toEqual([
+      { serial: line.serial, label: 'one', status: 'active' },
+      { serial, label: null, status: 'retired' },
+    ]);
   });
 
   test('SIMs change places', async () => {

@@ -1,0 +1,236 @@
+/** What two operators do at the same moment, and what a change of a terminal makes of what was wished or advised before. */
+import type { Client } from 'pg';
+import {
+  call,
+  imeiOf,
+  logIn,
+  newTerminal,
+  openFixture,
+  provision,
+  refusal,
+  sessionOf,
+  someoneWaits,
+  type Fixture,
+  type TerminalArguments,
+} from './sqlFixture';
+
+let fixture: Fixture;
+let client: Client;
+
+beforeAll(async () => {
+  fixture = await openFixture();
+  client = fixture.client;
+});
+afterAll(() => fixture.close());
+
+async function load(by: Client, ...lines: TerminalArguments[]): Promise<void> {
+  await by.query(
+    `INSERT INTO m2m.terminal_import (serial, imei, imsi, uplink_password, downlink_password)
+     SELECT serial, imei, imsi, 'up', 'down' FROM unnest($1::text[], $2::text[], $3::text[]) AS l (serial, imei, imsi)`,
+    [lines.map(({ serial }) => serial), lines.map(({ imei }) => imei), lines.map(({ imsi }) => imsi)],
+  );
+}
+
+async function faults(by: Client, allOrNothing = true): Promise<[number, string, string][]> {
+  const { rows } = await by.query<{ line: string; column_name: string; reason: string }>(
+    'SELECT * FROM m2m.import_terminals($1)',
+    [allOrNothing],
+  );
+  return rows.map((row) => [Number(row.line), row.column_name, row.reason]);
+}
+
+async function known(...terminals: TerminalArguments[]): Promise<number> {
+  const serials = terminals.map(({ serial }) => serial);
+  return (await client.query('SELECT FROM m2m.terminal WHERE serial = ANY ($1)', [serials])).rowCount ?? 0;
+}
+
+/** An import of these lines, which found nothing wrong with them when the terminal was not committed yet. */
+async function importAround(
+  terminal: TerminalArguments,
+  lines: TerminalArguments[],
+  { allOrNothing = true, begin = 'BEGIN' } = {},
+): Promise<[number, string, string][]> {
+  const [other, importer] = [await fixture.open(), await fixture.open()];
+  await other.query('BEGIN');
+  await call(other, 'provision_terminal', terminal);
+  await importer.query(begin);
+  try {
+    await load(importer, ...lines);
+    const found = faults(importer, allOrNothing);
+    found.catch(() => undefined);
+    await someoneWaits(client);
+    await other.query('COMMIT');
+    const answer = await found;
+    await importer.query('COMMIT');
+    return answer;
+  } finally {
+    await importer.query('ROLLBACK');
+  }
+}
+
+describe('a terminal that is provisioned while an import has a line for it', () => {
+  test.each([
+    ['serial', (serial: string) => `is already provisioned with another imei, imsi`],
+    ['imei', (serial: string, value: string) => `${value} belongs to terminal ${serial}`],
+    ['imsi', (serial: string, value: string) => `${value} belongs to terminal ${serial}`],
+  ] as const)('the same %s: a line that is bad, as at any other time', async (shared, reason) => {
+    const [there, good, bad] = [newTerminal(), newTerminal(), newTerminal()];
+    const twin = { ...bad, [shared]: there[shared] };
+    const expected = [[2, shared, reason(there.serial, there[shared])]];
+    expect(await importAround(there, [good, twin])).toEqual(expected);
+    expect(await known(good, bad)).toBe(0);
+    expect((await client.query('SELECT FROM m2m.terminal_import')).rowCount).toBe(0);
+  });
+
+  test('the good lines alone are taken', async () => {
+    const [there, good, bad] = [newTerminal(), newTerminal(), newTerminal()];
+    const lines = [{ ...bad, imei: there.imei }, good];
+    const expected = [[1, 'imei', `${there.imei} belongs to terminal ${there.serial}`]];
+    expect(await importAround(there, lines, { allOrNothing: false })).toEqual(expected);
+    expect(await known(good, bad)).toBe(1);
+  });
+
+  test('with the same values it is no fault', async () => {
+    const [there, good] = [newTerminal(), newTerminal()];
+    expect(await importAround(there, [there, good])).toEqual([]);
+    expect(await known(there, good)).toBe(2);
+  });
+
+  test.each(['REPEATABLE READ', 'SERIALIZABLE'])('%s: the error says what was taken', async (level) => {
+    const [there, bad] = [newTerminal(), newTerminal()];
+    const begin = `BEGIN ISOLATION LEVEL ${level}`;
+    const refused = await refusal(importAround(there, [{ ...bad, imsi: there.imsi }], { begin }));
+    expect(refused).toEqual({
+      message: `imsi: ${there.imsi} has just been taken by another session; nothing was changed, try again in a new transaction`,
+      code: '40001',
+    });
+  });
+});
+
+test('a rebinding that cannot see who has the IMEI by now says which one it is', async () => {
+  const [mine, rebinder] = [await provision(client), await fixture.open()];
+  await rebinder.query('BEGIN ISOLATION LEVEL REPEATABLE READ');
+  await rebinder.query('SELECT FROM m2m.terminal');
+  const { imei } = await provision(client);
+  const refused = await refusal(
+    call(rebinder, 'rebind_terminal', { serial: mine.serial, imei, imsi: mine.imsi }),
+  );
+  expect(refused.message).toMatch(new RegExp(`^imei: ${imei} has just been taken`));
+  expect(refused.code).toBe('40001');
+});
+
+const OF = 'terminal_id = (SELECT id FROM m2m.terminal WHERE serial = $1)';
+
+/** As a gateway leaves a change that the terminal has not confirmed. */
+async function pend(serial: string): Promise<void> {
+  await client.query(
+    String.raw`UPDATE m2m.credential SET change_id = 7, last_change_id = 7, change_targets = 1, change_settled = 0,
+      change_by_sms = true, new_uplink_password = '\x01aa' WHERE ${OF}`,
+    [serial],
+  );
+}
+
+async function pendingOf(serial: string): Promise<unknown> {
+  const { rows } = await client.query<{ pending_change: unknown }>(
+    'SELECT pending_change FROM m2m.terminal_status WHERE serial = $1',
+    [serial],
+  );
+  return rows[0]!.pending_change;
+}
+
+const wish = (serial: string, targets: string) =>
+  call(client, 'request_credential_change', { serial, targets });
+
+describe('what was wished or pending', () => {
+  test.each([{ msisdn: '22222' }, {}])(
+    'rebinding to another number alone, %j: void, and the session stands',
+    async (number) => {
+      const { serial, imei, imsi } = await provision(client, { msisdn: '11111' });
+      await logIn(client, serial);
+      await pend(serial);
+      expect(await call(client, 'rebind_terminal', { serial, imei, imsi, ...number })).toBe('rebound');
+      expect(await pendingOf(serial)).toBeNull();
+      expect((await sessionOf(client, serial)).session_id).not.toBeNull();
+    },
+  );
+
+  test('a number that is corrected: the change goes on', async () => {
+    const { serial } = await provision(client, { msisdn: '11111' });
+    await pend(serial);
+    await call(client, 'set_contact', { serial, msisdn: '22222', label: null });
+    expect(await pendingOf(serial)).toBe('pending by SMS: uplink');
+  });
+
+  test('a terminal without a base key is not asked for a new one', async () => {
+    const { serial } = await provision(client, { base_key: Buffer.alloc(16, 1) });
+    await wish(serial, '{uplink,base_key}');
+    await call(client, 'drop_base_key', { serial });
+    expect(await pendingOf(serial)).toBe('wished: uplink');
+  });
+
+  test('a retired terminal is asked for nothing', async () => {
+    const { serial } = await provision(client);
+    await wish(serial, '{downlink}');
+    await pend(serial);
+    await call(client, 'retire_terminal', { serial });
+    expect(await pendingOf(serial)).toBeNull();
+    const { rows } = await client.query(`SELECT new_uplink_password FROM m2m.credential WHERE ${OF}`, [
+      serial,
+    ]);
+    expect(rows).toEqual([{ new_uplink_password: null }]);
+  });
+});
+
+describe('advice fits what the terminal is now', () => {
+  interface Told {
+    readonly reason: string;
+    readonly advice: string;
+  }
+  async function told(serial: string, entry: Record<string, string>): Promise<Told> {
+    const { rows } = await client.query<Told>('SELECT reason, advice FROM m2m.explain_attempt($1, $2)', [
+      serial,
+      { result: 'auth-failed', ...entry },
+    ]);
+    return rows[0]!;
+  }
+
+  test('of a retired one nothing is advised that would be refused', async () => {
+    const { serial } = await provision(client);
+    await call(client, 'retire_terminal', { serial });
+    const { rows: reasons } = await client.query<{ name: string }>('SELECT name FROM m2m.reason');
+    expect(reasons.length).toBeGreaterThan(30);
+    for (const { name } of reasons) {
+      const claims = { login: 'wmmp3', imei: imeiOf(1), imsi: '460001' };
+      const { advice } = await told(serial, { reason: name, ...claims });
+      expect(`${name}: ${advice}`).toBe(`${name}: provision the device under another serial`);
+    }
+  });
+
+  test.each([
+    ['unknown-serial', {}, 'it has been provisioned since'],
+    ['suspended', {}, 'it has been resumed since'],
+    ['no-base-key', {}, 'it has been given a base key since'],
+    ['below-least-login', { login: 'hmac', least_login: 'mutual' }, 'this way in is permitted now'],
+  ])('%s, which is no longer so', async (reason, claims, advice) => {
+    const { serial } = await provision(client, { base_key: Buffer.alloc(16, 1) });
+    expect(await told(serial, { reason, ...claims })).toMatchObject({ advice });
+  });
+
+  test('a module that has been bound since', async () => {
+    const { serial, imei } = await provision(client);
+    const now = await told(serial, { reason: 'other-imei', imei });
+    expect(now.advice).toBe('it has been bound to these since');
+    expect(now.reason).toContain(`IMEI ${imei}, which is bound to it now`);
+    const both = await told(serial, { reason: 'other-imei-and-imsi', imei, imsi: '460001' });
+    expect(both.advice).toContain('m2m.rebind_terminal');
+    expect(both.reason).toContain('IMSI 460001 in place of');
+  });
+
+  test('what is still so', async () => {
+    const { serial } = await provision(client);
+    expect((await told(serial, { reason: 'no-base-key' })).advice).toContain('m2m.set_credentials');
+    await call(client, 'suspend_terminal', { serial });
+    expect((await told(serial, { reason: 'suspended' })).advice).toContain('m2m.resume_terminal');
+    expect((await told('NOBODY', { reason: 'unknown-serial' })).advice).toContain('provision it');
+  });
+});
