@@ -1,4 +1,5 @@
--- One terminal, with or without a base key. Safe to run again: the same values are 'unchanged'.
+-- One terminal, with or without a base key. Safe to run again: the same values are 'unchanged'. Secrets as plain text
+-- (a backslash doubled) or \x and hexadecimal digits.
 --
 --   psql "$(npx m2m db-url)" -f scripts/provisioning/one-terminal.sql \
 --     -v serial=T100-1 -v imei=868123000000019 -v imsi=460001234567890 \

@@ -153,6 +153,17 @@ BEGIN
   DROP TABLE import_fault;
 END $$;
 
+CREATE OR REPLACE FUNCTION m2m.number_import() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = m2m, pg_temp AS $$
+BEGIN
+  -- One loads at a time, until its transaction ends: two would count from 1 both.
+  LOCK TABLE terminal_import IN SHARE UPDATE EXCLUSIVE MODE;
+  -- Each time: a sequence does not go back with a transaction, and lines of before a DELETE may have come back.
+  PERFORM setval(pg_get_serial_sequence('m2m.terminal_import', 'line'),
+    (SELECT coalesce(max(i.line), 0) + 1 FROM terminal_import AS i), false);
+  RETURN NULL;
+END $$;
+
 CREATE OR REPLACE FUNCTION m2m.explain_attempt(serial text, entry jsonb) RETURNS TABLE (reason text, advice text)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = m2m, pg_temp AS $$
   SELECT

@@ -135,9 +135,10 @@ describeWithPsql('the scripts', () => {
     expect(own(script('import-csv.sql'), csv('one'))).toMatchObject({ status: 0, stderr: '' });
     expect(own(script('import-csv.sql'), csv('two'))).toMatchObject({ status: 3 });
     expect(
-      await operator.sql('SELECT serial, label, status FROM m2m.terminal_status WHERE serial = ANY ($1) ORDER BY label', [
-        [serial, line.serial],
-      ]),
+      await operator.sql(
+        'SELECT serial, label, status FROM m2m.terminal_status WHERE serial = ANY ($1) ORDER BY label',
+        [[serial, line.serial]],
+      ),
     ).toEqual([
       { serial: line.serial, label: 'one', status: 'active' },
       { serial, label: null, status: 'retired' },

@@ -107,6 +107,19 @@ describe('a terminal that is provisioned while an import has a line for it', () 
   });
 });
 
+test('lines are counted on behind those that a rollback has brought back', async () => {
+  const importer = await fixture.open();
+  await load(importer, newTerminal(), newTerminal(), newTerminal());
+  await importer.query('BEGIN');
+  await importer.query('DELETE FROM m2m.terminal_import');
+  await load(importer, newTerminal());
+  await importer.query('ROLLBACK');
+  await load(importer, { ...newTerminal(), imsi: 'none' });
+  expect(await faults(importer)).toEqual([[4, 'imsi', expect.stringContaining('is no IMSI')]]);
+  await load(importer, { ...newTerminal(), imsi: 'none' });
+  expect(await faults(importer)).toEqual([[1, 'imsi', expect.stringContaining('is no IMSI')]]);
+});
+
 test('a rebinding that cannot see who has the IMEI by now says which one it is', async () => {
   const [mine, rebinder] = [await provision(client), await fixture.open()];
   await rebinder.query('BEGIN ISOLATION LEVEL REPEATABLE READ');
