@@ -115,11 +115,46 @@ UPDATE m2m.credential AS c SET wished_targets = 0
 FROM m2m.terminal AS t WHERE t.id = c.terminal_id AND t.status = 'retired' AND c.wished_targets <> 0;
 UPDATE m2m.credential SET wished_targets = wished_targets & ~4 WHERE base_key IS NULL AND wished_targets & 4 <> 0;
 
+-- Without a temporary table: not every owner of a schema may have one, and its name may be taken.
+DROP FUNCTION m2m.import_good();
+CREATE FUNCTION m2m.import_good(bad bigint[]) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = m2m, pg_temp
+SET enable_nestloop = off SET standard_conforming_strings = on AS $$
+BEGIN
+  WITH good AS (
+    SELECT i.* FROM terminal_import AS i
+    WHERE NOT EXISTS (SELECT FROM unnest(bad) AS f (line) WHERE f.line = i.line)
+      AND NOT EXISTS (SELECT FROM terminal AS t WHERE t.serial = i.serial)
+  ), added AS (
+    INSERT INTO terminal (serial, imei, imsi, msisdn, label, least_login)
+    SELECT g.serial, g.imei, g.imsi, g.msisdn, g.label, coalesce(g.least_login, 'md5') FROM good AS g ORDER BY g.line
+    RETURNING terminal.id, terminal.serial, terminal.imei, terminal.imsi, terminal.msisdn, terminal.label, terminal.least_login
+  ), credentials AS (
+    INSERT INTO credential (terminal_id, uplink_password, downlink_password, base_key)
+    -- As plain_secret() would; the checks have seen that each is a bytea.
+    SELECT a.id, '\x00'::bytea || g.uplink_password::bytea, '\x00'::bytea || g.downlink_password::bytea,
+           '\x00'::bytea || g.base_key::bytea
+    FROM added AS a JOIN good AS g ON g.serial = a.serial
+  ), sessions AS (
+    INSERT INTO session (terminal_id) SELECT a.id FROM added AS a
+  ), fed AS (
+    INSERT INTO change (terminal_id, serial, action) SELECT a.id, a.serial, 'terminal-provisioned' FROM added AS a
+  )
+  INSERT INTO audit_log (action, serial, what)
+  SELECT 'terminal-provisioned', a.serial, jsonb_build_object('imei', a.imei, 'imsi', a.imsi, 'msisdn', a.msisdn,
+    'least_login', a.least_login, 'label', a.label, 'base_key', g.base_key IS NOT NULL, 'import_line', g.line)
+  FROM added AS a JOIN good AS g ON g.serial = a.serial;
+  PERFORM pg_notify('m2m_change', '');
+END $$;
+COMMENT ON FUNCTION m2m.import_good(bigint[]) IS 'Internal. Provisions the lines of an import but for the bad ones.';
+
 CREATE OR REPLACE FUNCTION m2m.import_terminals(all_or_nothing boolean DEFAULT true)
 RETURNS TABLE (line bigint, column_name text, reason text)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = m2m, pg_temp AS $$
 DECLARE
-  faults bigint;
+  lines bigint[];
+  columns text[];
+  reasons text[];
   tries integer := 0;
   index_name text;
   detail text;
@@ -131,12 +166,11 @@ BEGIN
   -- What was just loaded has no statistics, and 100,000 lines joined line by line take for ever.
   ANALYZE terminal_import;
   LOOP
-    CREATE TEMPORARY TABLE import_fault ON COMMIT DROP AS SELECT * FROM import_faults();
-    ANALYZE import_fault;
-    SELECT count(*) INTO faults FROM import_fault;
-    EXIT WHEN faults > 0 AND all_or_nothing;
+    SELECT array_agg(f.line), array_agg(f.column_name), array_agg(f.reason)
+    INTO lines, columns, reasons FROM import_faults() AS f;
+    EXIT WHEN lines IS NOT NULL AND all_or_nothing;
     BEGIN
-      PERFORM import_good();
+      PERFORM import_good(lines);
       EXIT;
     EXCEPTION WHEN unique_violation THEN
       GET STACKED DIAGNOSTICS index_name = CONSTRAINT_NAME, detail = PG_EXCEPTION_DETAIL;
@@ -146,11 +180,9 @@ BEGIN
     IF tries = 5 OR current_setting('transaction_isolation') <> 'read committed' THEN
       PERFORM refuse_raced(index_name, detail);
     END IF;
-    DROP TABLE import_fault;
   END LOOP;
   DELETE FROM terminal_import;
-  RETURN QUERY SELECT f.line, f.column_name, f.reason FROM import_fault AS f ORDER BY 1, 2;
-  DROP TABLE import_fault;
+  RETURN QUERY SELECT * FROM unnest(lines, columns, reasons) AS f ORDER BY 1, 2;
 END $$;
 
 CREATE OR REPLACE FUNCTION m2m.number_import() RETURNS trigger

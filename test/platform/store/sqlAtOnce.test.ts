@@ -120,6 +120,15 @@ test('lines are counted on behind those that a rollback has brought back', async
   expect(await faults(importer)).toEqual([[1, 'imsi', expect.stringContaining('is no IMSI')]]);
 });
 
+test('an import makes no temporary table, whose name the session may have taken', async () => {
+  const importer = await fixture.open();
+  await importer.query('CREATE TEMPORARY TABLE import_fault (line text)');
+  const good = newTerminal();
+  await load(importer, good, { ...newTerminal(), imsi: 'none' });
+  expect(await faults(importer, false)).toEqual([[2, 'imsi', expect.stringContaining('is no IMSI')]]);
+  expect(await known(good)).toBe(1);
+});
+
 test('a rebinding that cannot see who has the IMEI by now says which one it is', async () => {
   const [mine, rebinder] = [await provision(client), await fixture.open()];
   await rebinder.query('BEGIN ISOLATION LEVEL REPEATABLE READ');
