@@ -207,7 +207,19 @@ describeWithPsql('m2m seal', () => {
     expect(row).toEqual({ label: `a "gate", 'n\\x'` });
   });
 
+  test('a label stays what it is in a session of another encoding', async () => {
+    const { serial, imei, imsi } = newTerminal();
+    const { stdout } = seal(
+      `serial,imei,imsi,uplink_password,downlink_password,label\n${serial},${imei},${imsi},up,down,Tür 門\n`,
+    );
+    const latin = `SET client_encoding = 'LATIN1';\n${stdout}`;
+    expect(psql(database.url, [], latin)).toBe('provisioned\n');
+    const [row] = await operator.sql('SELECT label FROM m2m.terminal_status WHERE serial = $1', [serial]);
+    expect(row).toEqual({ label: 'Tür 門' });
+  });
+
   test.each([
+    ['serial,imei,imsi,uplink_password,downlink_password\n', 'there is no terminal behind the header'],
     ['serial,imei\n', 'line 1: column imsi is missing'],
     ['serial,imei,imsi,uplink_password,downlink_password,colour\n', 'line 1: no column colour'],
     ['serial,imei,imsi,uplink_password,downlink_password\nT-1,1,1,,x\n', 'line 2: uplink_password is empty'],
@@ -215,7 +227,7 @@ describeWithPsql('m2m seal', () => {
   ])('%j is refused by line, and its SQL changes nothing', (csv, why) => {
     const { stdout, stderr, status } = seal(csv);
     expect([status, stderr]).toEqual([1, expect.stringContaining(why)]);
-    expect(stdout).toMatch(/^BEGIN;\n(SELECT .*\n)?ROLLBACK;\n/);
+    expect(stdout).toMatch(/^BEGIN;\nSET LOCAL client_encoding = 'UTF8';\n(SELECT .*\n)?ROLLBACK;\n/);
     // In a pipe only psql's exit status counts.
     expect(() => psql(database.url, [], stdout)).toThrow(/m2m seal failed: nothing was taken/);
   });
