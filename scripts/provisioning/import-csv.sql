@@ -3,9 +3,9 @@
 --   psql "$(npx m2m db-url)" -f scripts/provisioning/import-csv.sql < terminals.csv
 --
 -- The first line is passed over, whatever it holds. Columns in the order of the \copy line below; text in the encoding
--- that psql has (UTF-8 where nobody has set PGCLIENTENCODING); secrets as plain text (a backslash doubled) or \x and hexadecimal
--- digits; empty fields are NULL. Each row that comes back is a line that is bad: line 1 is the first behind the
--- header. Then nothing was taken, and psql ends with exit status 3. With -v all_or_nothing=false the good lines are
+-- that psql has (UTF-8 where nobody has set PGCLIENTENCODING); secrets as plain text (a backslash doubled) or \x and
+-- hexadecimal digits; empty fields are NULL. Each row that comes back is a line that is bad: line 1 is the first behind
+-- the header. Then nothing was taken, and psql ends with exit status 3. With -v all_or_nothing=false the good lines are
 -- taken all the same. A file without a line behind the header ends with 3, too: whatever made it has failed.
 \set ON_ERROR_STOP on
 \set VERBOSITY terse

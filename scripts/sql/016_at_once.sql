@@ -76,6 +76,22 @@ BEGIN
   PERFORM pg_notify('m2m_change', '');
 END $$;
 
+CREATE OR REPLACE FUNCTION m2m.target_mask(targets text[]) RETURNS integer
+LANGUAGE plpgsql IMMUTABLE SECURITY DEFINER SET search_path = m2m, pg_temp AS $$
+DECLARE
+  target text;
+  mask integer := 0;
+BEGIN
+  PERFORM refuse('targets', 'must name at least one of uplink, downlink, base_key')
+  WHERE coalesce(cardinality(targets), 0) = 0;
+  FOREACH target IN ARRAY targets LOOP
+    PERFORM refuse('targets', format('%L is none of uplink, downlink, base_key', left(target, 40)))
+    WHERE target IS NULL OR target NOT IN ('uplink', 'downlink', 'base_key');
+    mask := mask | CASE target WHEN 'uplink' THEN 1 WHEN 'downlink' THEN 2 ELSE 4 END;
+  END LOOP;
+  RETURN mask;
+END $$;
+
 CREATE OR REPLACE FUNCTION m2m.drop_base_key(serial text) RETURNS text
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = m2m, pg_temp AS $$
 DECLARE

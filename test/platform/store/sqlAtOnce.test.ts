@@ -190,6 +190,12 @@ describe('what was wished or pending', () => {
     expect(await pendingOf(serial)).toBe('wished: uplink');
   });
 
+  test('a target that is none is told, not all of it', async () => {
+    const { serial } = await provision(client);
+    const refused = await refusal(wish(serial, `{${'x'.repeat(100_000)}}`));
+    expect(refused.message).toBe(`targets: '${'x'.repeat(40)}' is none of uplink, downlink, base_key`);
+  });
+
   test('a retired terminal is asked for nothing', async () => {
     const { serial } = await provision(client);
     await wish(serial, '{downlink}');
