@@ -51,7 +51,7 @@ async function startOwned(
  * process ends, however it does. Throws DataDirectoryInUse while another living process has it started.
  */
 export async function startEmbedded(options: EmbeddedOptions): Promise<EmbeddedServer> {
-  const attempt = `the embedded PostgreSQL in ${options.dataDir} cannot be started`;
+  const attempt = `M2M_DATA_DIR: the embedded PostgreSQL in ${options.dataDir} cannot be started`;
   try {
     makeFolder(options.dataDir);
     const layout = layoutOf(options.dataDir);
