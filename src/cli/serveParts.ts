@@ -149,6 +149,22 @@ export function endSignal(): Promise<void> {
 }
 
 /**
+ * Ctrl-C, and service managers, tell all processes at once: those that were just starting die of it.
+ *
+ * @returns what a step of the start came to; undefined: it failed when it was to end, which is no failure
+ */
+export async function unlessEnded<T>(ending: Promise<void>, step: Promise<T>): Promise<T | undefined> {
+  try {
+    return await step;
+  } catch (error) {
+    // What the signal did to others may be heard of before the signal.
+    const notYet = new Promise<false>((resolve) => setImmediate(resolve, false));
+    if (await Promise.race([ending.then(() => true), notYet])) return undefined;
+    throw error;
+  }
+}
+
+/**
  * Before anything is served nobody is sent away: who ends a gateway that waits for a silent database, or for another
  * one's migration, does not wait with it. Not for the embedded server, which is stopped in order.
  *

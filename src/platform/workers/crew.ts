@@ -69,6 +69,7 @@ export class Crew {
 
   /** Starts all of them. Throws where one of them cannot start. */
   async open(): Promise<Open> {
+    if (this.stopping) throw new Error('it was ended before it was started');
     // Each worker takes connections off the socket itself: handed over one by one they would cost more than a login.
     cluster.schedulingPolicy = cluster.SCHED_NONE;
     cluster.setupPrimary({ silent: true });
