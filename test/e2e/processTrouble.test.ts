@@ -36,8 +36,14 @@ afterAll(async () => {
   home?.remove();
 });
 
-async function start(environment: Record<string, string> = {}): Promise<GatewayProcess> {
-  const gateway = await startGateway({ databaseUrl: database.url, home, environment });
+/** @param output a file for its standard output */
+async function start(environment: Record<string, string> = {}, output?: string): Promise<GatewayProcess> {
+  const gateway = await startGateway({
+    databaseUrl: database.url,
+    home,
+    environment,
+    ...(output !== undefined && { output }),
+  });
   running.push(gateway);
   return gateway;
 }
@@ -142,35 +148,43 @@ test.each(['1', '2'])(
 );
 
 describe('a disk without room for the log', () => {
-  whereMountable('logins go on, lines are counted, and one tells when there is room again', async () => {
-    const disk = SmallDisk.mount(join(home.directory, 'disk'), '256k');
-    try {
-      const file = join(disk.place, 'gateway.log');
-      const lines = () =>
-        readFileSync(file, 'utf8')
-          .split('\n')
-          .slice(0, -1)
-          .flatMap((text) => asLine(text));
-      const gateway = await start({ M2M_LOG_FILE: file });
-      disk.fill();
-      await eventually('lines that were dropped', async () => {
-        await anyLogin(gateway);
-        return (await metric(gateway, 'm2m_log_lines_dropped')) > 1;
-      });
-      disk.makeRoom();
-      const again = await eventually('a line about room', async () => {
-        await anyLogin(gateway);
-        return lines().find((line) => line['event.action'] === 'log-lines-lost');
-      });
-      expect(again).toMatchObject({ 'm2m.detail': 'ENOSPC', 'log.level': 'warn' });
-      expect(again['m2m.count']).toBe(await metric(gateway, 'm2m_log_lines_dropped'));
-      expect(await running.pop()!.stop()).toBe(0);
-      expect(lines().at(-1)!['event.action']).toBe('gateway-stopped');
-    } finally {
-      for (const gateway of running) await gateway.kill();
-      disk.unmount();
-    }
-  });
+  const ways = {
+    M2M_LOG_FILE: (file: string) => start({ M2M_LOG_FILE: file }),
+    'standard output': (file: string) => start({}, file),
+  };
+  const all = Object.entries(ways);
+  whereMountable.each(all)(
+    '%s: logins go on, lines are counted, and one tells when there is room again',
+    async (way, startInto) => {
+      const disk = SmallDisk.mount(join(home.directory, way.replace(' ', '-')), '256k');
+      try {
+        const file = join(disk.place, 'gateway.log');
+        const lines = () =>
+          readFileSync(file, 'utf8')
+            .split('\n')
+            .slice(0, -1)
+            .flatMap((text) => asLine(text));
+        const gateway = await startInto(file);
+        disk.fill();
+        await eventually('lines that were dropped', async () => {
+          await anyLogin(gateway);
+          return (await metric(gateway, 'm2m_log_lines_dropped')) > 1;
+        });
+        disk.makeRoom();
+        const again = await eventually('a line about room', async () => {
+          await anyLogin(gateway);
+          return lines().find((line) => line['event.action'] === 'log-lines-lost');
+        });
+        expect(again).toMatchObject({ 'm2m.detail': 'ENOSPC', 'log.level': 'warn' });
+        expect(again['m2m.count']).toBe(await metric(gateway, 'm2m_log_lines_dropped'));
+        expect(await running.pop()!.stop()).toBe(0);
+        expect(lines().at(-1)!['event.action']).toBe('gateway-stopped');
+      } finally {
+        for (const gateway of running) await gateway.kill();
+        disk.unmount();
+      }
+    },
+  );
 });
 
 /** None where the disk took only the beginning of it. */

@@ -32,12 +32,20 @@ interface Member {
   counts: Counts;
   /** What it was told of the others. */
   told: string;
+  /** Our looks at it since it was last heard of. */
+  silence: number;
 }
 
 /** Milliseconds that a worker must have lived for another to take its place at once. */
 const SETTLED = 10_000;
 /** Milliseconds between two tries to replace one that died early. */
 const PAUSE = 1_000;
+/**
+ * Seconds in which a worker that serves must be heard of. Counted in looks of ours: where all of us stood still, the
+ * machine did.
+ */
+const HUNG = 60;
+const LOOKS_UNTIL_HUNG = (HUNG * 1000) / COUNT_INTERVAL;
 /** Seconds beyond the drain and a hanging database after which a worker is not waited for. */
 const PATIENCE = 10;
 
@@ -77,7 +85,10 @@ export class Crew {
     const [open] = await Promise.all(wanted);
     if (open === undefined) throw new RangeError('M2M_WORKERS: none');
     this.opened = open;
-    this.counting = setInterval(() => this.spreadCounts(), COUNT_INTERVAL).unref();
+    this.counting = setInterval(() => {
+      this.endHung();
+      this.spreadCounts();
+    }, COUNT_INTERVAL).unref();
     return open;
   }
 
@@ -119,6 +130,7 @@ export class Crew {
       why: undefined,
       counts: { connections: 0, newcomers: [] },
       told: '',
+      silence: 0,
     };
     this.members.set(worker.id, member);
     const relay = new LineRelay(this.options.relay);
@@ -142,7 +154,7 @@ export class Crew {
         reject(
           new Error(member.why ?? `a worker ended before it was ready (${signal || `exit code ${code}`})`),
         );
-        this.gone(member, signal || `exit code ${code}`);
+        this.gone(member, member.why ?? (signal || `exit code ${code}`));
       });
     });
   }
@@ -165,6 +177,7 @@ export class Crew {
 
   private heard(member: Member, message: FromWorker): void {
     const { id } = member.worker;
+    member.silence = 0;
     if (message.kind === 'ready') {
       member.ready = message;
       if (this.stopping) this.tell(id, { kind: 'stop' });
@@ -224,6 +237,16 @@ export class Crew {
     const gone = new Promise<void>((resolve) => worker.once('exit', () => resolve()));
     if (ready !== undefined) this.tell(worker.id, { kind: 'stop' });
     return gone;
+  }
+
+  /** Its terminals get no answer, and do not know that they had better come anew. */
+  private endHung(): void {
+    if (this.stopping) return;
+    for (const member of this.ready()) {
+      if (++member.silence !== LOOKS_UNTIL_HUNG) continue;
+      member.why = `killed: it had not been heard of for ${HUNG} s`;
+      member.worker.process.kill('SIGKILL');
+    }
   }
 
   private spreadCounts(): void {
