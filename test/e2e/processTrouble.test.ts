@@ -1,6 +1,6 @@
 /** What a machine does to a process: no descriptors, nobody who takes its output, a full disk, a clock that is set. */
 import { execFileSync } from 'node:child_process';
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createDatabase, type TestDatabase } from '../support/database';
 import { mayMount, SmallDisk } from '../support/disk';
@@ -76,6 +76,8 @@ async function metric(gateway: GatewayProcess, series: string): Promise<number> 
   return Number(line?.split(' ')[1]);
 }
 
+const workersOf = ({ child: { pid } }: GatewayProcess): number[] =>
+  readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ').map(Number);
 const openFiles = (pid: number): number => readdirSync(`/proc/${pid}/fd`).length;
 /** The limit of open files that a process has now; the hard limit stays. */
 function allowFiles(pid: number, count: number): void {
@@ -114,9 +116,7 @@ describe('no descriptors left', () => {
   test('a worker that cannot be spawned is tried again until it can', async () => {
     const gateway = await start({ M2M_WORKERS: '2' });
     const pid = gateway.child.pid!;
-    const workers = () =>
-      readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ').map(Number);
-    const before = workers();
+    const before = workersOf(gateway);
     allowFiles(pid, openFiles(pid) - 2);
     const failed = (line: LogLine) =>
       line['event.action'] === 'worker-lost' && String(line['message']).includes('EMFILE');
@@ -127,9 +127,23 @@ describe('no descriptors left', () => {
       allowFiles(pid, PLENTY);
     }
     await gateway.logged((line) => line['event.action'] === 'worker-started');
-    expect(workers()).toHaveLength(2);
+    expect(workersOf(gateway)).toHaveLength(2);
     await logIn(gateway, await operator.provision());
   });
+});
+
+test('a worker that dies while the key file is away: why none takes its place is in the log, and one does when it is back', async () => {
+  const gateway = await start({ M2M_WORKERS: '2' });
+  renameSync(home.keyFile, `${home.keyFile}.away`);
+  try {
+    process.kill(workersOf(gateway)[0]!, 'SIGKILL');
+    const why = `a worker could not be replaced: M2M_KEY_FILE: key file ${home.keyFile}: ENOENT`;
+    await gateway.logged((line) => String(line['message']).startsWith(why));
+    await anyLogin(gateway);
+  } finally {
+    renameSync(`${home.keyFile}.away`, home.keyFile);
+  }
+  await gateway.logged((line) => line['event.action'] === 'worker-started');
 });
 
 test.each(['1', '2'])(
