@@ -161,6 +161,14 @@ describe('a server', () => {
     await expect(workshop.start(file)).rejects.toThrow(EmbeddedError);
   });
 
+  it('names the versions where another PostgreSQL made the database', async () => {
+    const dataDir = await workshop.prepared();
+    writeFileSync(join(dataDir, 'postgres', 'PG_VERSION'), '12\n');
+    await expect(workshop.start(dataDir)).rejects.toThrow(
+      /^M2M_DATA_DIR: the database in .* was made by PostgreSQL 12, and this release has \d\d: .*pg_dump/,
+    );
+  });
+
   withProc('does not try for ever where nothing can be made', async () => {
     for (const dataDir of ['/proc', '/proc/nowhere'])
       await expect(workshop.start(dataDir)).rejects.toThrow(/cannot be started: ENOENT/);
