@@ -69,16 +69,19 @@ async function serveUntil(parts: ServeParts): Promise<void> {
   const database = await unlessEnded(ending, openDatabase(settings, onUnexpectedExit));
   endInOrder?.();
   if (database === undefined) return;
+  let isTold = true;
   try {
     const running = await unlessEnded(ending, started(parts, database.url));
     if (running === undefined) return;
     introduce(running, settings);
     await ending;
     await running.stop();
-    await sink.flush();
+    isTold = await sink.flush();
   } finally {
     await database.close();
   }
+  // What a reader that stands still has not taken would keep the process for as long as he does.
+  if (!isTold || process.stderr.writableLength > 0) process.exit();
 }
 
 async function started(parts: ServeParts, databaseUrl: string): Promise<Running> {

@@ -1,6 +1,8 @@
 /** What a machine does to a process: no descriptors, nobody who takes its output, a full disk, a clock that is set. */
 import { execFileSync } from 'node:child_process';
+import { once } from 'node:events';
 import { readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { connect } from 'node:net';
 import { join } from 'node:path';
 import { createDatabase, type TestDatabase } from '../support/database';
 import { mayMount, SmallDisk } from '../support/disk';
@@ -160,6 +162,27 @@ test.each(['1', '2'])(
     expect(await beat(await logIn(gateway, terminal), terminal)).toBe(RESULT.OK);
   },
 );
+
+/** @returns when it has been refused: a log line for each address */
+async function junkFrom({ host, port }: GatewayProcess, n: number): Promise<void> {
+  const localAddress = `127.1.${n >> 7}.${1 + (n & 127)}`;
+  const socket = connect({ host, port, localAddress }).on('error', () => undefined);
+  socket.resume().end(Buffer.alloc(64, 0x7f));
+  await once(socket, 'close');
+}
+
+test('somebody takes its output and stands still: SIGTERM ends it all the same', async () => {
+  const gateway = await start();
+  running.pop();
+  gateway.child.stdout!.pause();
+  // Some 600 kB of lines: more than a pipe holds.
+  for (let from = 0; from < 1_500; from += 100)
+    await Promise.all(Array.from({ length: 100 }, (_, i) => junkFrom(gateway, from + i)));
+  const ended = once(gateway.child, 'exit');
+  gateway.child.kill('SIGTERM');
+  expect(await ended).toEqual([0, null]);
+  gateway.child.stdout!.resume();
+});
 
 describe('a disk without room for the log', () => {
   const ways = {

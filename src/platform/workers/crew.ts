@@ -96,7 +96,7 @@ export class Crew {
   async drain(): Promise<void> {
     this.stopping = true;
     const { drain, databaseTimeout } = this.options.site.settings;
-    const late = setTimeout(() => this.close(), (drain + databaseTimeout + PATIENCE) * 1000);
+    const late = setTimeout(() => this.giveUp(), (drain + databaseTimeout + PATIENCE) * 1000);
     await Promise.all([...this.members.values()].map((member) => this.sendAway(member)));
     clearTimeout(late);
   }
@@ -105,6 +105,17 @@ export class Crew {
     this.stopping = true;
     clearInterval(this.counting);
     for (const { worker } of this.members.values()) worker.process.kill('SIGKILL');
+  }
+
+  private giveUp(): void {
+    for (const { worker, counts } of this.members.values())
+      this.options.site.log.event('worker-lost', {
+        message: `worker ${worker.process.pid} does not end, and is killed with ${counts.connections} connections`,
+        level: 'error',
+        outcome: 'failure',
+        count: counts.connections,
+      });
+    this.close();
   }
 
   private ready(): Member[] {

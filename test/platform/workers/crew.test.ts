@@ -129,3 +129,21 @@ test('one that is not heard of for a minute is killed, and why is told; one that
   expect(messages[0]).toMatch(/^worker 11 ended \(killed: it had not been heard of for 60 s\) with 0/);
   crew.close();
 });
+
+test('one that does not end when it is to is killed in the end, and told of', async () => {
+  pids = [11];
+  const crew = crewOf(1);
+  await crew.open();
+  const [hung] = forked as [FakeWorker];
+  hung.emit('message', { kind: 'count', connections: 7, newcomers: [] });
+  const drained = crew.drain();
+  await jest.advanceTimersByTimeAsync(10_999);
+  expect(hung.process.kill).not.toHaveBeenCalled();
+  await jest.advanceTimersByTimeAsync(1);
+  expect([hung.process.kill.mock.calls, messages]).toEqual([
+    [['SIGKILL']],
+    ['worker 11 does not end, and is killed with 7 connections'],
+  ]);
+  hung.emit('exit', null, 'SIGKILL');
+  await drained;
+});
