@@ -69,7 +69,7 @@ async function serveUntil(parts: ServeParts): Promise<void> {
   const database = await unlessEnded(ending, openDatabase(settings, onUnexpectedExit));
   endInOrder?.();
   if (database === undefined) return;
-  let isTold = true;
+  let isTold: boolean;
   try {
     const running = await unlessEnded(ending, started(parts, database.url));
     if (running === undefined) return;

@@ -135,7 +135,7 @@ export class Crew {
     const worker = cluster.fork({ DATABASE_URL: databaseUrl, ...(byNumber && this.ports()) });
     const member: Member = {
       worker,
-      hiredAt: Date.now(),
+      hiredAt: performance.now(),
       byNumber,
       ready: undefined,
       why: undefined,
@@ -223,7 +223,7 @@ export class Crew {
       detail: how,
       count: member.counts.connections,
     });
-    void this.replace(Date.now() - hiredAt >= SETTLED ? 0 : PAUSE);
+    void this.replace(performance.now() - hiredAt >= SETTLED ? 0 : PAUSE);
   }
 
   private async replace(wait: number): Promise<void> {

@@ -191,6 +191,22 @@ describe('a server', () => {
     expect(lives(server.pid)).toBe(false);
     expect(said.length).toBeLessThanOrEqual(2);
   });
+
+  it('comes back at once where the clock was set back meanwhile', async () => {
+    const server = await workshop.start(await workshop.prepared());
+    const first = server.pid;
+    const atThatTime = Date.now();
+    const clock = jest.spyOn(Date, 'now').mockReturnValue(atThatTime - 3_600_000);
+    try {
+      process.kill(first, 'SIGKILL');
+      const begun = performance.now();
+      while (server.pid === first && performance.now() - begun < 240_000)
+        await new Promise((resolve) => setTimeout(resolve, 20));
+      expect(server.pid).not.toBe(first);
+    } finally {
+      clock.mockRestore();
+    }
+  });
 });
 
 describe('a data directory', () => {

@@ -71,9 +71,9 @@ export async function startEmbedded(options: EmbeddedOptions): Promise<EmbeddedS
  */
 export async function embeddedStatus(dataDir: string): Promise<'stopped' | 'running'> {
   const layout = layoutOf(dataDir);
-  const deadline = Date.now() + STARTING_PATIENCE_MS;
+  const deadline = performance.now() + STARTING_PATIENCE_MS;
   while ((await currentOwner(layout)) !== undefined) {
-    if ((await accepts(layout.url)) || Date.now() > deadline) return 'running';
+    if ((await accepts(layout.url)) || performance.now() > deadline) return 'running';
     await sleep(50);
   }
   return 'stopped';
