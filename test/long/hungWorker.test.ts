@@ -35,13 +35,13 @@ test('it is killed after a minute, its terminals are let in elsewhere, and what 
   const terminal = await operator.provision();
   const socket = await RawTerminal.open(gateway);
   expect((await socket.ask(login(terminal, { sequence: 1 }))).result).toBe(RESULT.OK);
-  const [line] = gateway.log.filter((each) => each['device.id'] === terminal.serial);
-  const hung = line!['process.pid'] as number;
+  const line = await gateway.logged((each) => each['event.action'] === 'terminal-login');
+  const hung = line['process.pid'] as number;
   await eventually('its count', async () => (await logins()) === 1);
   process.kill(hung, 'SIGSTOP');
   const lost = await gateway.logged((each) => each['event.action'] === 'worker-lost');
   expect(lost['message']).toMatch(
-    new RegExp(`^worker ${hung} ended \\(killed: it had not been heard of for 60 s\\) with 1 connections;`),
+    new RegExp(`^worker ${hung} ended \\(killed: it had not been heard of for 60 s\\) with`),
   );
   await gateway.logged((each) => each['event.action'] === 'worker-started');
   await eventually('its end', () => socket.closed);
