@@ -11,7 +11,7 @@ import { countLines } from './logSink';
 export type OnRoom = (lost: number, code: string) => void;
 
 /** Takes bytes where the file ends. */
-export interface Target {
+interface Target {
   write(bytes: Buffer): Promise<{ readonly bytesWritten: number }>;
 }
 

@@ -8,7 +8,7 @@ import { open, readdir, rename, rm, stat, type FileHandle } from 'node:fs/promis
 import { basename, dirname, join } from 'node:path';
 import { LineFile, LOOK_INTERVAL, type OnRoom } from './lineFile';
 
-export interface LogFileOptions {
+interface LogFileOptions {
   readonly path: string;
   /** Bytes at which a file is full. */
   readonly size: number;

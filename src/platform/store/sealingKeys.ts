@@ -83,7 +83,7 @@ export async function advanceSealingKey(database: Querying, keeper: KeyKeeper): 
   return candidate.id;
 }
 
-export interface Waiting {
+interface Waiting {
   /** Milliseconds in all. */
   readonly patience: number;
   /** Told of server processes that are waited for for long. */
