@@ -194,6 +194,10 @@ export class Visitor {
   private proven(answer: Parsed, values: Values, fate: Fate): void {
     const { device } = this;
     const downlinkPassword = this.signedUnder.get(answer);
+    const { uplinkPassword: uplink, downlinkPassword: downlink } = device.change?.values ?? {};
+    const isNew = uplink !== undefined && values.uplinkPassword?.equals(uplink) === true;
+    if (isNew && downlink !== undefined && downlinkPassword?.equals(downlink) === false)
+      this.faults.push('one of two passwords was settled without the other');
     device.prove({ ...values, ...(downlinkPassword && { downlinkPassword }) });
     if (fate !== 'dies') return;
     this.leave();
