@@ -1,4 +1,6 @@
 /** The database that a command works with: the one named by DATABASE_URL, or the embedded one, started if need be. */
+import { mkdtempSync, rmdirSync } from 'node:fs';
+import { join } from 'node:path';
 import type { Settings } from '../platform/config/settings';
 import {
   DataDirectoryInUse,
@@ -55,13 +57,23 @@ export async function borrowDatabase(settings: Settings): Promise<OpenDatabase> 
   }
 }
 
-/** For the embedded database and the key file that is made. */
+/** For the embedded database and the key file that is made. Throws where nothing can be put there. */
 export function makeDataFolder({ dataDir }: Settings): void {
+  attempt(`${dataDir} cannot be made`, () => makeFolder(dataDir));
+  // By trying: what the mode of a folder says does not hold for root, nor on a file system that is read-only.
+  attempt(`nothing can be written in ${dataDir}`, () => rmdirSync(mkdtempSync(join(dataDir, '.m2m-'))));
+}
+
+/** The setting is right: a service manager, which does not try again where it is wrong, should. */
+const NO_ROOM = ['ENOSPC', 'EDQUOT'];
+
+function attempt(problem: string, act: () => void): void {
   try {
-    makeFolder(dataDir);
+    act();
   } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    throw usage(`M2M_DATA_DIR: ${dataDir} cannot be made: ${code ?? String(error)}`);
+    const { code = String(error) } = error as NodeJS.ErrnoException;
+    const end = NO_ROOM.includes(code) ? failed : usage;
+    throw end(`M2M_DATA_DIR: ${problem}: ${code}`);
   }
 }
 

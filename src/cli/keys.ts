@@ -29,6 +29,8 @@ import { checkedSettings, misfit, usingKeyFile as using } from './serveParts';
 
 /** Milliseconds after which every gateway that holds a new key uses it. */
 const SWITCHED_WITHIN = 3_000;
+/** A gateway gives a statement up after M2M_DATABASE_TIMEOUT: one that lasts so many of them ends when somebody ends it. */
+const TIMEOUTS = 10;
 
 export function register(program: Command): void {
   const keys = program.command('keys').description("the gateway's keys (M2M_KEY_FILE)");
@@ -160,7 +162,7 @@ async function resealAll(): Promise<void> {
   const info = using(() => readKeyInfo(settings.keyFile)).filter(({ kind }) => kind === 'sealing');
   await withDatabase(settings, async (database) => {
     await fits(database, ring, settings.keyFile);
-    await newestInUse(database, ring);
+    await newestInUse(database, ring, settings.databaseTimeout * TIMEOUTS * 1000);
     const bar = new ProgressBar('sealing');
     const resealed = await reseal(database, ring, ({ done, of }) => bar.update(done, of));
     bar.end();
@@ -170,7 +172,11 @@ async function resealAll(): Promise<void> {
 }
 
 /** Every gateway must seal under the newest key, or old values would come up again behind our back. */
-async function newestInUse(database: OwnConnection, ring: ReturnType<typeof keyRing>): Promise<void> {
+async function newestInUse(
+  database: OwnConnection,
+  ring: ReturnType<typeof keyRing>,
+  patience: number,
+): Promise<void> {
   const { id } = ring.newest;
   const without = await gatewaysWithout(database, id);
   if (without.length > 0) {
@@ -180,12 +186,14 @@ async function newestInUse(database: OwnConnection, ring: ReturnType<typeof keyR
   }
   await registerSealingKey(database, ring, id);
   await new Promise((resolve) => setTimeout(resolve, SWITCHED_WITHIN));
-  await statementsEnded(database, (pids) =>
-    say(
-      `waiting for what a gateway has under way, pid ${pids.join(', ')} in pg_stat_activity; ` +
-        'where it does not end: SELECT pg_terminate_backend(pid)',
-    ),
-  );
+  await statementsEnded(database, {
+    patience,
+    onLong: (pids) =>
+      say(
+        `waiting for what a gateway has under way, pid ${pids.join(', ')} in pg_stat_activity; ` +
+          'where it does not end: SELECT pg_terminate_backend(pid)',
+      ),
+  });
 }
 
 async function tellOld(database: OwnConnection, keys: readonly KeyInfo[]): Promise<void> {

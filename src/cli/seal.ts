@@ -19,7 +19,8 @@ export function register(program: Command): void {
 
 async function run(): Promise<void> {
   const ring = ringOf(checkedSettings().keyFile);
-  await write('BEGIN;\n');
+  // Names and labels are in UTF-8, whatever the session takes text for.
+  await write("BEGIN;\nSET LOCAL client_encoding = 'UTF8';\n");
   try {
     for await (const terminal of readTerminals(process.stdin)) await write(statement(ring, terminal));
   } catch (error) {

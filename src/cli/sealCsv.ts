@@ -38,8 +38,12 @@ const LONGEST_LINE = 65_536;
 /** Throws an Error that tells line and column. */
 export async function* readTerminals(input: Readable): AsyncGenerator<TerminalLine> {
   let names: readonly Name[] | undefined;
+  let isEmpty = true;
   const take = (row: Row, line: number): TerminalLine | undefined => {
-    if (names !== undefined) return { line, fields: fieldsOf(names, row, line) };
+    if (names !== undefined) {
+      isEmpty = false;
+      return { line, fields: fieldsOf(names, row, line) };
+    }
     names = header(row, line);
     return undefined;
   };
@@ -49,6 +53,7 @@ export async function* readTerminals(input: Readable): AsyncGenerator<TerminalLi
     throw error instanceof CsvError ? explained(error, names) : error;
   }
   if (names === undefined) throw new Error('line 1: there is no header');
+  if (isEmpty) throw new Error('there is no terminal behind the header');
 }
 
 /** @param take called as soon as a row is read, so that an error behind the header knows its columns */

@@ -4,6 +4,7 @@ import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import { unknownSettings, type Settings } from '../platform/config/settings';
 import { startGateway, type Running } from '../platform/gateway';
+import type { CertificateKeeper } from '../platform/listener/certificateKeeper';
 import { KeysDoNotFit } from '../platform/store/sealingKeys';
 import { outliveOutput } from './closedOutput';
 import { openDatabase } from './database';
@@ -16,10 +17,12 @@ import {
   newKeys,
   oldKeys,
   openLog,
+  type OpenLog,
   opsTokens,
   say,
   startFailure,
   tlsCertificate,
+  unlessEnded,
 } from './serveParts';
 import { serveAsWorker } from './serveWorker';
 
@@ -40,38 +43,66 @@ async function serve(): Promise<void> {
     say('M2M_PROXY_TRUSTED is ignored while M2M_PROXY_PROTOCOL is off');
   if (settings.tlsListen === undefined && (settings.tlsCert ?? settings.tlsKey) !== undefined)
     say('M2M_TLS_CERT and M2M_TLS_KEY are ignored while M2M_TLS_LISTEN is not set');
-  const tokens = opsTokens(settings);
-  const certificate = tlsCertificate(settings);
-  const keysAreThere = checkKeys(settings);
-  const { log, sink, dropped } = await openLog(settings);
-  const ending = endSignal();
+  await serveUntil({
+    settings,
+    tokens: opsTokens(settings),
+    certificate: tlsCertificate(settings),
+    keysAreThere: checkKeys(settings),
+    ...(await openLog(settings)),
+    ending: endSignal(),
+  });
+}
+
+interface ServeParts extends OpenLog {
+  readonly settings: Settings;
+  readonly tokens: ReturnType<typeof opsTokens>;
+  readonly certificate: CertificateKeeper | undefined;
+  readonly keysAreThere: boolean;
+  /** Resolves when it is to end, before it serves or afterwards. */
+  readonly ending: Promise<void>;
+}
+
+async function serveUntil(parts: ServeParts): Promise<void> {
+  const { settings, ending, sink } = parts;
   const endInOrder = settings.databaseUrl === undefined ? undefined : endAtOnce(ending);
-  const database = await openDatabase(settings, (why) => say(`the embedded PostgreSQL: ${why}`));
+  const onUnexpectedExit = (why: string): void => say(`the embedded PostgreSQL: ${why}`);
+  const database = await unlessEnded(ending, openDatabase(settings, onUnexpectedExit));
   endInOrder?.();
+  if (database === undefined) return;
+  let isTold: boolean;
   try {
-    // Made last: a start that comes to nothing must not leave keys that would look like those of the database. Read
-    // again: a key may have been added, and used by another gateway, while this one waited for the database.
-    const { keys, undo } = keysAreThere ? oldKeys(settings) : newKeys(settings);
-    const running = await startGateway({
-      settings,
-      databaseUrl: database.url,
-      keys,
-      tokens,
-      certificate,
-      log,
-      relay: (lines) => sink.relay(lines),
-      droppedLogLines: dropped,
-    }).catch((error: unknown) => {
-      if (error instanceof KeysDoNotFit) undo();
-      throw failed(startFailure(error, settings));
-    });
+    const running = await unlessEnded(ending, started(parts, database.url));
+    if (running === undefined) return;
     introduce(running, settings);
     await ending;
     await running.stop();
-    await sink.flush();
+    isTold = await sink.flush();
   } finally {
     await database.close();
   }
+  // What a reader that stands still has not taken would keep the process for as long as he does.
+  if (!isTold || process.stderr.writableLength > 0) process.exit();
+}
+
+async function started(parts: ServeParts, databaseUrl: string): Promise<Running> {
+  const { settings, tokens, certificate, log, sink, ending } = parts;
+  // Made last: a start that comes to nothing must not leave keys that would look like those of the database. Read
+  // again: a key may have been added, and used by another gateway, while this one waited for the database.
+  const { keys, undo } = parts.keysAreThere ? oldKeys(settings) : newKeys(settings);
+  return startGateway({
+    settings,
+    databaseUrl,
+    keys,
+    tokens,
+    certificate,
+    log,
+    relay: (lines) => sink.relay(lines),
+    droppedLogLines: parts.dropped,
+    ending,
+  }).catch((error: unknown) => {
+    if (error instanceof KeysDoNotFit) undo();
+    throw failed(startFailure(error, settings));
+  });
 }
 
 function introduce({ listen, opsListen, tlsListen }: Running, settings: Settings): void {

@@ -1,12 +1,13 @@
 /** What `m2m serve` needs before it starts: settings, keys, tokens, the certificate, the log. */
-import { existsSync, unlinkSync } from 'node:fs';
+import { existsSync, fstatSync, unlinkSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { readSettings, SettingError, type Settings } from '../platform/config/settings';
 import { KeyFileError, makeKeyFile, readKeyFile, type GatewayKeys } from '../platform/keys/keyFile';
 import { CertificateError } from '../platform/listener/certificate';
 import { CertificateKeeper } from '../platform/listener/certificateKeeper';
 import { createLog, type Log } from '../platform/ops/log';
-import { LogFile, type LogFileOptions } from '../platform/ops/logFile';
+import { OpenLineFile, type OnRoom } from '../platform/ops/lineFile';
+import { LogFile } from '../platform/ops/logFile';
 import { LogSink } from '../platform/ops/logSink';
 import { readTokenFile, TokenFileError } from '../platform/ops/tokenFile';
 import { KeysDoNotFit } from '../platform/store/sealingKeys';
@@ -31,15 +32,15 @@ export interface OpenLog {
 
 /** Standard output, or the file of M2M_LOG_FILE. */
 export async function openLog(settings: Settings): Promise<OpenLog> {
-  const file = await logFile(settings, (lost, code) =>
+  const onRoom: OnRoom = (lost, code) =>
     log.event('log-lines-lost', {
       message: `${lost} log lines could not be written (${code}); there is room again`,
       level: 'warn',
       outcome: 'failure',
       detail: code,
       count: lost,
-    }),
-  );
+    });
+  const file = (await logFile(settings, onRoom)) ?? outputFile(onRoom);
   const sink = new LogSink(file ?? process.stdout);
   const log = createLog({
     sink,
@@ -87,7 +88,7 @@ export function newKeys(settings: Settings): StartKeys {
 
 async function logFile(
   { logFile: path, logFileSize, logFileKeep }: Settings,
-  onRoom: LogFileOptions['onRoom'],
+  onRoom: OnRoom,
 ): Promise<LogFile | undefined> {
   if (path === undefined) return undefined;
   const size = logFileSize * 1024 * 1024;
@@ -97,6 +98,12 @@ async function logFile(
       throw usage(`M2M_LOG_FILE: ${path} cannot be written: ${codeOf(error)}`);
     },
   );
+}
+
+/** Standard output, where it leads to a file. */
+function outputFile(onRoom: OnRoom): OpenLineFile | undefined {
+  const descriptor = 1;
+  return fstatSync(descriptor).isFile() ? new OpenLineFile(descriptor, Date.now, onRoom) : undefined;
 }
 
 function codeOf(error: unknown): string {
@@ -146,6 +153,22 @@ export function endSignal(): Promise<void> {
     // A terminal that is closed takes the gateway with it in the same orderly way.
     process.on('SIGHUP', () => done());
   });
+}
+
+/**
+ * Ctrl-C, and service managers, tell all processes at once: those that were just starting die of it.
+ *
+ * @returns what a step of the start came to; undefined: it failed when it was to end, which is no failure
+ */
+export async function unlessEnded<T>(ending: Promise<void>, step: Promise<T>): Promise<T | undefined> {
+  try {
+    return await step;
+  } catch (error) {
+    // What the signal did to others may be heard of before the signal.
+    const notYet = new Promise<false>((resolve) => setImmediate(resolve, false));
+    if (await Promise.race([ending.then(() => true), notYet])) return undefined;
+    throw error;
+  }
 }
 
 /**

@@ -2,6 +2,7 @@
 import cluster from 'node:cluster';
 import { startWorker, type Channel } from '../platform/workers/worker';
 import type { FromPrimary } from '../platform/workers/messages';
+import type { Settings } from '../platform/config/settings';
 import { readKeyFile } from '../platform/keys/keyFile';
 import {
   checkedSettings,
@@ -16,6 +17,20 @@ export async function serveAsWorker(): Promise<void> {
   const settings = checkedSettings();
   const channel = primaryChannel();
   const signal = endSignal();
+  const started = await start(settings, channel).catch((error: unknown) => {
+    // The primary says it, once for all of its workers.
+    channel.tell({ kind: 'failed', why: startFailure(error, settings) });
+    process.exitCode = 1;
+  });
+  if (started === undefined) return void cluster.worker?.disconnect();
+  const { running, sink } = started;
+  await Promise.race([running.sentAway, signal]);
+  await running.stop();
+  await sink.flush();
+  cluster.worker?.disconnect();
+}
+
+async function start(settings: Settings, channel: Channel) {
   const { log, sink, dropped } = await openLog(settings);
   const running = await startWorker(
     {
@@ -27,16 +42,8 @@ export async function serveAsWorker(): Promise<void> {
       droppedLogLines: dropped,
     },
     channel,
-  ).catch((error: unknown) => {
-    // The primary says it, once for all of its workers.
-    channel.tell({ kind: 'failed', why: startFailure(error, settings) });
-    process.exitCode = 1;
-  });
-  if (running === undefined) return void cluster.worker?.disconnect();
-  await Promise.race([running.sentAway, signal]);
-  await running.stop();
-  await sink.flush();
-  cluster.worker?.disconnect();
+  );
+  return { running, sink };
 }
 
 function primaryChannel(): Channel {

@@ -22,6 +22,8 @@ export interface GatewayParts extends SiteParts {
   readonly certificate: CertificateKeeper | undefined;
   /** Takes whole log lines of workers. */
   readonly relay: (lines: Buffer) => void;
+  /** Resolves when somebody wants it to end: where it has not started by then, it need not. */
+  readonly ending: Promise<void>;
 }
 
 /** What terminals come in through. */
@@ -63,10 +65,11 @@ class Gateway {
   private readonly office: Office;
   private unfollow: () => void = () => undefined;
   private draining = false;
+  private starting = true;
 
   constructor(
     private readonly site: Site,
-    { tokens }: GatewayParts,
+    { tokens, ending }: GatewayParts,
     private readonly doors: Doors,
     audience: Audience,
   ) {
@@ -80,6 +83,9 @@ class Gateway {
       },
       audience,
     );
+    void ending.then(() => {
+      if (this.starting) doors.close();
+    });
   }
 
   texted(): void {
@@ -92,6 +98,7 @@ class Gateway {
       await store.start(`${settings.listen.host}:${settings.listen.port}`);
       const opsListen = await this.office.listen(settings.opsListen);
       const open = await this.doors.open();
+      this.starting = false;
       await store.listening(open.listen);
       // The first line: what files that changed meanwhile have to say comes behind it.
       log.event('gateway-started', { message: this.greeting(open), ...open, opsListen });

@@ -1,4 +1,5 @@
 /** What is done once for all processes of a gateway: texts, HTTP, telling the log of changes made in SQL. */
+import { steady } from './clock';
 import { newestKeys } from './keys/newestKeys';
 import type { Endpoint } from './config/settings';
 import { changeTeller } from './ops/changeTeller';
@@ -33,7 +34,7 @@ export class Office {
       log,
       tokens: options.tokens,
       find: (name) => store.session(name),
-      now: Date.now,
+      now: steady,
     });
     audience.onChanges.push(changeTeller(log));
     metrics.watchOffice({

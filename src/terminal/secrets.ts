@@ -91,8 +91,8 @@ export function withChange(
 ): DeviceState {
   const { change } = state;
   if (change?.id === told.id && change.targets === told.targets) {
-    // Asked for again: the same values; once a text has carried them, only a confirmation settles them.
-    return { ...state, waiting: undefined, change: { ...change, bySms: change.bySms || told.bySms } };
+    // Asked for again: the same values. What came as ciphertext before a text may have been settled meanwhile.
+    return { ...state, waiting: undefined, change: { ...change, bySms: change.bySms && told.bySms } };
   }
   return { ...withoutChange(state), waiting: undefined, change: { ...told, confirming: false, ...values } };
 }

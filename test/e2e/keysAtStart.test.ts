@@ -44,11 +44,13 @@ test('keys that a start has made are gone again where they do not fit, so that t
 });
 
 test.each([
-  ['/proc/nowhere', 'ENOENT'],
-  ['/dev/null/data', 'ENOTDIR'],
-  [process.execPath, 'EEXIST'],
+  ['/proc/nowhere', '/proc/nowhere cannot be made: ENOENT'],
+  ['/dev/null/data', '/dev/null/data cannot be made: ENOTDIR'],
+  [process.execPath, `${process.execPath} cannot be made: EEXIST`],
+  // Which is there, and lets nobody write, root neither.
+  ['/proc', 'nothing can be written in /proc: ENOENT'],
 ])(
-  'a data directory that cannot be made (%s) ends the start, with the name of the setting',
+  'a data directory that cannot be made or written (%s) ends the start, with the name of the setting',
   async (directory, why) => {
     const environment = { M2M_DATA_DIR: directory, M2M_LISTEN: '127.0.0.1:0', M2M_OPS_LISTEN: '127.0.0.1:0' };
     for (const databaseUrl of [undefined, database.url]) {
@@ -56,7 +58,7 @@ test.each([
         ...environment,
         ...(databaseUrl && { DATABASE_URL: databaseUrl }),
       });
-      expect([code, stderr]).toEqual([2, `m2m: M2M_DATA_DIR: ${directory} cannot be made: ${why}\n`]);
+      expect([code, stderr]).toEqual([2, `m2m: M2M_DATA_DIR: ${why}\n`]);
     }
   },
 );

@@ -7,6 +7,7 @@ import { COMMAND, heartbeat, login, RESULT, TAG, type Terminal } from '../suppor
 import { RawTerminal } from '../support/socket';
 
 const SUSPENDED = 2;
+const IDENTITY_CHANGED = 3;
 const BURST = 10_000;
 
 let deployment: Deployment;
@@ -28,9 +29,9 @@ async function onLine(): Promise<{ terminal: Terminal; socket: RawTerminal }> {
   return { terminal, socket };
 }
 
-async function expectSentAway(socket: RawTerminal): Promise<void> {
+async function expectSentAway(socket: RawTerminal, reason = SUSPENDED): Promise<void> {
   const told = await socket.next();
-  expect([told.command, told.tlvs.get(TAG.DISCONNECT_REASON)![0]]).toEqual([COMMAND.DISCONNECT, SUSPENDED]);
+  expect([told.command, told.tlvs.get(TAG.DISCONNECT_REASON)![0]]).toEqual([COMMAND.DISCONNECT, reason]);
 }
 
 const suspend = ({ serial }: Terminal) => operator.sql(`SELECT m2m.suspend_terminal($1, 'x')`, [serial]);
@@ -91,4 +92,16 @@ test('a change that no notification tells of is found by looking', async () => {
     [terminal.serial],
   );
   await expectSentAway(socket);
+});
+
+test('a rebinding that changes the phone number alone leaves the session, one of the SIM does not', async () => {
+  const { terminal, socket } = await onLine();
+  const { serial, imei, imsi } = terminal;
+  const rebind = (sim: string, number: string) =>
+    operator.sql('SELECT m2m.rebind_terminal($1, $2, $3, $4)', [serial, imei, sim, number]);
+  await rebind(imsi, '+41791111111');
+  await gateway.logged((line) => line['event.action'] === 'terminal-changed' && line['device.id'] === serial);
+  expect((await socket.ask(heartbeat(terminal, { sequence: 2 }))).result).toBe(RESULT.OK);
+  await rebind(`${imsi.slice(0, -1)}${(Number(imsi.at(-1)) + 1) % 10}`, '+41791111111');
+  await expectSentAway(socket, IDENTITY_CHANGED);
 });

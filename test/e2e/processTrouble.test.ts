@@ -1,6 +1,8 @@
 /** What a machine does to a process: no descriptors, nobody who takes its output, a full disk, a clock that is set. */
 import { execFileSync } from 'node:child_process';
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { once } from 'node:events';
+import { readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { connect } from 'node:net';
 import { join } from 'node:path';
 import { createDatabase, type TestDatabase } from '../support/database';
 import { mayMount, SmallDisk } from '../support/disk';
@@ -36,8 +38,14 @@ afterAll(async () => {
   home?.remove();
 });
 
-async function start(environment: Record<string, string> = {}): Promise<GatewayProcess> {
-  const gateway = await startGateway({ databaseUrl: database.url, home, environment });
+/** @param output a file for its standard output */
+async function start(environment: Record<string, string> = {}, output?: string): Promise<GatewayProcess> {
+  const gateway = await startGateway({
+    databaseUrl: database.url,
+    home,
+    environment,
+    ...(output !== undefined && { output }),
+  });
   running.push(gateway);
   return gateway;
 }
@@ -70,6 +78,8 @@ async function metric(gateway: GatewayProcess, series: string): Promise<number> 
   return Number(line?.split(' ')[1]);
 }
 
+const workersOf = ({ child: { pid } }: GatewayProcess): number[] =>
+  readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ').map(Number);
 const openFiles = (pid: number): number => readdirSync(`/proc/${pid}/fd`).length;
 /** The limit of open files that a process has now; the hard limit stays. */
 function allowFiles(pid: number, count: number): void {
@@ -108,9 +118,7 @@ describe('no descriptors left', () => {
   test('a worker that cannot be spawned is tried again until it can', async () => {
     const gateway = await start({ M2M_WORKERS: '2' });
     const pid = gateway.child.pid!;
-    const workers = () =>
-      readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ').map(Number);
-    const before = workers();
+    const before = workersOf(gateway);
     allowFiles(pid, openFiles(pid) - 2);
     const failed = (line: LogLine) =>
       line['event.action'] === 'worker-lost' && String(line['message']).includes('EMFILE');
@@ -121,9 +129,23 @@ describe('no descriptors left', () => {
       allowFiles(pid, PLENTY);
     }
     await gateway.logged((line) => line['event.action'] === 'worker-started');
-    expect(workers()).toHaveLength(2);
+    expect(workersOf(gateway)).toHaveLength(2);
     await logIn(gateway, await operator.provision());
   });
+});
+
+test('a worker that dies while the key file is away: why none takes its place is in the log, and one does when it is back', async () => {
+  const gateway = await start({ M2M_WORKERS: '2' });
+  renameSync(home.keyFile, `${home.keyFile}.away`);
+  try {
+    process.kill(workersOf(gateway)[0]!, 'SIGKILL');
+    const why = `a worker could not be replaced: M2M_KEY_FILE: key file ${home.keyFile}: ENOENT`;
+    await gateway.logged((line) => String(line['message']).startsWith(why));
+    await anyLogin(gateway);
+  } finally {
+    renameSync(`${home.keyFile}.away`, home.keyFile);
+  }
+  await gateway.logged((line) => line['event.action'] === 'worker-started');
 });
 
 test.each(['1', '2'])(
@@ -141,36 +163,65 @@ test.each(['1', '2'])(
   },
 );
 
+/** @returns when it has been refused: a log line for each address */
+async function junkFrom({ host, port }: GatewayProcess, n: number): Promise<void> {
+  const localAddress = `127.1.${n >> 7}.${1 + (n & 127)}`;
+  const socket = connect({ host, port, localAddress }).on('error', () => undefined);
+  socket.resume().end(Buffer.alloc(64, 0x7f));
+  await once(socket, 'close');
+}
+
+test('somebody takes its output and stands still: SIGTERM ends it all the same', async () => {
+  const gateway = await start();
+  running.pop();
+  gateway.child.stdout!.pause();
+  // Some 600 kB of lines: more than a pipe holds.
+  for (let from = 0; from < 1_500; from += 100)
+    await Promise.all(Array.from({ length: 100 }, (_, i) => junkFrom(gateway, from + i)));
+  const ended = once(gateway.child, 'exit');
+  gateway.child.kill('SIGTERM');
+  expect(await ended).toEqual([0, null]);
+  gateway.child.stdout!.resume();
+});
+
 describe('a disk without room for the log', () => {
-  whereMountable('logins go on, lines are counted, and one tells when there is room again', async () => {
-    const disk = SmallDisk.mount(join(home.directory, 'disk'), '256k');
-    try {
-      const file = join(disk.place, 'gateway.log');
-      const lines = () =>
-        readFileSync(file, 'utf8')
-          .split('\n')
-          .slice(0, -1)
-          .flatMap((text) => asLine(text));
-      const gateway = await start({ M2M_LOG_FILE: file });
-      disk.fill();
-      await eventually('lines that were dropped', async () => {
-        await anyLogin(gateway);
-        return (await metric(gateway, 'm2m_log_lines_dropped')) > 1;
-      });
-      disk.makeRoom();
-      const again = await eventually('a line about room', async () => {
-        await anyLogin(gateway);
-        return lines().find((line) => line['event.action'] === 'log-lines-lost');
-      });
-      expect(again).toMatchObject({ 'm2m.detail': 'ENOSPC', 'log.level': 'warn' });
-      expect(again['m2m.count']).toBe(await metric(gateway, 'm2m_log_lines_dropped'));
-      expect(await running.pop()!.stop()).toBe(0);
-      expect(lines().at(-1)!['event.action']).toBe('gateway-stopped');
-    } finally {
-      for (const gateway of running) await gateway.kill();
-      disk.unmount();
-    }
-  });
+  const ways = {
+    M2M_LOG_FILE: (file: string) => start({ M2M_LOG_FILE: file }),
+    'standard output': (file: string) => start({}, file),
+  };
+  const all = Object.entries(ways);
+  whereMountable.each(all)(
+    '%s: logins go on, lines are counted, and one tells when there is room again',
+    async (way, startInto) => {
+      const disk = SmallDisk.mount(join(home.directory, way.replace(' ', '-')), '256k');
+      try {
+        const file = join(disk.place, 'gateway.log');
+        const lines = () =>
+          readFileSync(file, 'utf8')
+            .split('\n')
+            .slice(0, -1)
+            .flatMap((text) => asLine(text));
+        const gateway = await startInto(file);
+        disk.fill();
+        await eventually('lines that were dropped', async () => {
+          await anyLogin(gateway);
+          return (await metric(gateway, 'm2m_log_lines_dropped')) > 1;
+        });
+        disk.makeRoom();
+        const again = await eventually('a line about room', async () => {
+          await anyLogin(gateway);
+          return lines().find((line) => line['event.action'] === 'log-lines-lost');
+        });
+        expect(again).toMatchObject({ 'm2m.detail': 'ENOSPC', 'log.level': 'warn' });
+        expect(again['m2m.count']).toBe(await metric(gateway, 'm2m_log_lines_dropped'));
+        expect(await running.pop()!.stop()).toBe(0);
+        expect(lines().at(-1)!['event.action']).toBe('gateway-stopped');
+      } finally {
+        for (const gateway of running) await gateway.kill();
+        disk.unmount();
+      }
+    },
+  );
 });
 
 /** None where the disk took only the beginning of it. */

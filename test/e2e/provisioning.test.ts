@@ -1,5 +1,6 @@
 /** Provisioning as operators do it: the scripts that they copy, CSV, and secrets that are sealed before they travel. */
 import { spawnSync } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createDatabase, type TestDatabase } from '../support/database';
 import { eventually } from '../support/eventually';
@@ -97,6 +98,53 @@ describeWithPsql('the scripts', () => {
     expect(await operator.sql('SELECT FROM m2m.terminal_import')).toEqual([]);
   });
 
+  test.each([
+    ['nothing', ''],
+    ['a header line only', 'serial,imei,imsi\n'],
+    ['a header line without its end', 'serial,imei,imsi'],
+  ])('a CSV with %s: status 3, and it says so', (_what, csv) => {
+    for (const all_or_nothing of ['true', 'false']) {
+      const ended = psqlEnd(database.url, [...script('import-csv.sql'), ...set({ all_or_nothing })], csv);
+      expect(ended).toMatchObject({ status: 3, stdout: '' });
+      expect(ended.stderr).toContain('there is no terminal in the file');
+    }
+  });
+
+  test('whatever the operator has set for his own psql and sessions', async () => {
+    const { serial, imei, imsi } = newTerminal();
+    const own = (args: string[], input = '') =>
+      spawnSync('psql', [database.url, '-qAt', ...args], {
+        input,
+        encoding: 'utf8',
+        env: {
+          ...process.env,
+          PSQLRC: psqlrc,
+          PGOPTIONS: '-c role=m2m_operator -c default_transaction_isolation=serializable',
+          PGCLIENTENCODING: 'LATIN1',
+        },
+      });
+    const psqlrc = join(home.directory, 'psqlrc');
+    writeFileSync(psqlrc, '\\set AUTOCOMMIT off\n\\set FETCH_COUNT 1\n\\set ON_ERROR_ROLLBACK on\n');
+    const values = set({ serial, imei, imsi, uplink: 'up secret', downlink: 'down secret' });
+    expect(own([...script('one-terminal.sql'), ...values])).toMatchObject({ status: 0, stderr: '' });
+    expect(await operator.sql('SELECT FROM m2m.terminal_status WHERE serial = $1', [serial])).toHaveLength(1);
+    expect(own([...script('retire.sql'), ...set({ serial: `${serial}-` })])).toMatchObject({ status: 3 });
+    expect(own([...script('retire.sql'), ...set({ serial })])).toMatchObject({ status: 0 });
+    const line = newTerminal();
+    const csv = (label: string) => `serial\n${line.serial},${line.imei},${line.imsi},a,b,,,,${label}\n`;
+    expect(own(script('import-csv.sql'), csv('one'))).toMatchObject({ status: 0, stderr: '' });
+    expect(own(script('import-csv.sql'), csv('two'))).toMatchObject({ status: 3 });
+    expect(
+      await operator.sql(
+        'SELECT serial, label, status FROM m2m.terminal_status WHERE serial = ANY ($1) ORDER BY label',
+        [[serial, line.serial]],
+      ),
+    ).toEqual([
+      { serial: line.serial, label: 'one', status: 'active' },
+      { serial, label: null, status: 'retired' },
+    ]);
+  });
+
   test('SIMs change places', async () => {
     const [one, other] = [await operator.provision(), await operator.provision()];
     const out = psql(database.url, [
@@ -159,7 +207,19 @@ describeWithPsql('m2m seal', () => {
     expect(row).toEqual({ label: `a "gate", 'n\\x'` });
   });
 
+  test('a label stays what it is in a session of another encoding', async () => {
+    const { serial, imei, imsi } = newTerminal();
+    const { stdout } = seal(
+      `serial,imei,imsi,uplink_password,downlink_password,label\n${serial},${imei},${imsi},up,down,Tür 門\n`,
+    );
+    const latin = `SET client_encoding = 'LATIN1';\n${stdout}`;
+    expect(psql(database.url, [], latin)).toBe('provisioned\n');
+    const [row] = await operator.sql('SELECT label FROM m2m.terminal_status WHERE serial = $1', [serial]);
+    expect(row).toEqual({ label: 'Tür 門' });
+  });
+
   test.each([
+    ['serial,imei,imsi,uplink_password,downlink_password\n', 'there is no terminal behind the header'],
     ['serial,imei\n', 'line 1: column imsi is missing'],
     ['serial,imei,imsi,uplink_password,downlink_password,colour\n', 'line 1: no column colour'],
     ['serial,imei,imsi,uplink_password,downlink_password\nT-1,1,1,,x\n', 'line 2: uplink_password is empty'],
@@ -167,7 +227,7 @@ describeWithPsql('m2m seal', () => {
   ])('%j is refused by line, and its SQL changes nothing', (csv, why) => {
     const { stdout, stderr, status } = seal(csv);
     expect([status, stderr]).toEqual([1, expect.stringContaining(why)]);
-    expect(stdout).toMatch(/^BEGIN;\n(SELECT .*\n)?ROLLBACK;\n/);
+    expect(stdout).toMatch(/^BEGIN;\nSET LOCAL client_encoding = 'UTF8';\n(SELECT .*\n)?ROLLBACK;\n/);
     // In a pipe only psql's exit status counts.
     expect(() => psql(database.url, [], stdout)).toThrow(/m2m seal failed: nothing was taken/);
   });

@@ -77,11 +77,16 @@ describe('change of credentials', () => {
   }
 
   /** As stacks do it, up to the login under the new values. */
-  async function swap(terminal: Terminal, renewed: Terminal, asked: ParsedWmmp, on: LoggedIn) {
-    const { socket, timestamp } = on;
+  async function swap(
+    terminal: Terminal,
+    renewed: Terminal,
+    asked: ParsedWmmp,
+    { socket, timestamp }: LoggedIn,
+    keyProof = true,
+  ) {
     socket.send(securityConfigAnswer(terminal, timestamp, asked.sequence));
     await socket.ask(wmmpLogout(terminal, timestamp, { reason: 9, sequence: 20 }));
-    return login(renewed, { keyProof: true, sequence: 21 }, socket);
+    return login(renewed, { keyProof, sequence: 21 }, socket);
   }
 
   const isLetIn = async (terminal: Terminal): Promise<boolean> =>
@@ -121,16 +126,20 @@ describe('change of credentials', () => {
     expect(await status(terminal)).toMatchObject({ pending_change: null });
   });
 
-  test('a base key alone', async () => {
+  test('a base key takes it along too: who has it now need not show it at once, and nobody takes it from him', async () => {
     const terminal = await provision();
     await wish(terminal, 'base_key');
     const standing = await login(terminal, { keyProof: true });
     const { frame, values, renewed } = await offered(terminal, standing);
-    expect(Object.keys(values)).toEqual(['baseKey']);
-    const { socket } = await swap(terminal, renewed, frame, standing);
+    expect(Object.keys(values).sort()).toEqual(['baseKey', 'uplinkPassword']);
+    const { socket } = await swap(terminal, renewed, frame, standing, false);
     await alive(terminal, socket);
+    await bench.operator.sql('SELECT m2m.cancel_credential_change($1)', [terminal.serial]);
+    expect(await status(terminal)).toMatchObject({ pending_change: 'pending: base_key' });
+    await leave(terminal, socket);
+    const shown = await login(renewed, { keyProof: true, sequence: 40 });
+    await alive(terminal, shown.socket);
     expect(await status(terminal)).toMatchObject({ pending_change: null });
-    await login(renewed, { keyProof: true, sequence: 40 });
   });
 
   test('the answer to the login under new values is lost: the old ones stay good, the same new ones come again', async () => {

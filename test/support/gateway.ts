@@ -1,6 +1,6 @@
 /** The gateway as its users have it: a real process of what `npm run build` made, on a real database. */
 import { spawn, type ChildProcess } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { closeSync, existsSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { makeKeyFile } from '../../src/platform/keys/keyFile';
@@ -56,13 +56,17 @@ export interface StartOptions {
   readonly databaseUrl: string;
   readonly home: TestHome;
   readonly environment?: Record<string, string>;
+  /** A file that standard output leads to, in place of a pipe. */
+  readonly output?: string;
 }
 
 export async function startGateway({
   databaseUrl,
   home,
   environment,
+  output: file,
 }: StartOptions): Promise<GatewayProcess> {
+  const stdout = file === undefined ? 'pipe' : openSync(file, 'a');
   const child = spawn(process.execPath, [MAIN, 'serve'], {
     env: {
       PATH: process.env['PATH'],
@@ -78,14 +82,15 @@ export async function startGateway({
       M2M_DATABASE_TIMEOUT: '120',
       ...environment,
     },
-    stdio: ['ignore', 'pipe', 'pipe'],
+    stdio: ['ignore', stdout, 'pipe'],
   });
+  if (typeof stdout === 'number') closeSync(stdout);
   living.add(child);
   child.once('close', () => living.delete(child));
   const output = collect(child);
-  const witness = new Witness(child, environment?.['M2M_LOG_FILE']);
+  const logFile = environment?.['M2M_LOG_FILE'] ?? file;
+  const witness = new Witness(child, logFile);
   const isStart = (line: LogLine) => line['event.action'] === 'gateway-started';
-  const logFile = environment?.['M2M_LOG_FILE'];
   const started = logFile === undefined ? await output.logged(isStart) : await loggedInFile(logFile, isStart);
   const [host, port] = (started['m2m.listen'] as string).split(':');
   const ops = `http://${started['m2m.ops_listen'] as string}`;

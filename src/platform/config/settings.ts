@@ -3,7 +3,7 @@
  * docs/settings.md is generated from these rows.
  */
 import { availableParallelism, hostname } from 'node:os';
-import { isIPv6 } from 'node:net';
+import { isIPv4, isIPv6 } from 'node:net';
 import { join } from 'node:path';
 import { DATABASE_URL_PERMITTED, isDatabaseUrl } from './databaseUrl';
 import { parseNetworks, type Network } from './networks';
@@ -325,11 +325,34 @@ export function readSettings(environment: Environment): Settings {
   return settings;
 }
 
-function checkTogether({ proxyProtocol, proxyTrusted }: Settings): void {
+function checkTogether(settings: Settings): void {
+  const { proxyProtocol, proxyTrusted, listen, opsListen, tlsListen } = settings;
+  apart('M2M_OPS_LISTEN', opsListen, 'M2M_LISTEN', listen);
+  if (tlsListen !== undefined) {
+    apart('M2M_TLS_LISTEN', tlsListen, 'M2M_LISTEN', listen);
+    apart('M2M_TLS_LISTEN', tlsListen, 'M2M_OPS_LISTEN', opsListen);
+  }
   if (proxyProtocol === 'off' || proxyTrusted.length > 0) return;
   const { variable, permitted } = PROXY_TRUSTED_ROW;
   const why = 'holds nothing, so that with M2M_PROXY_PROTOCOL=v2 nobody could connect';
   throw new SettingError(`${variable} ${why}; it may hold ${permitted}`);
+}
+
+/** Or it would say of our own port that another process uses it. */
+function apart(variable: string, one: Endpoint, otherVariable: string, other: Endpoint): void {
+  if (one.port === 0 || one.port !== other.port) return;
+  if (one.host !== other.host && !isEverywhere(one, other) && !isEverywhere(other, one)) return;
+  const [held, taken] = [one, other].map(
+    ({ host, port }) => `"${host.includes(':') ? `[${host}]` : host}:${port}"`,
+  );
+  throw new SettingError(
+    `${variable} holds ${held}, which ${otherVariable} (${taken}) takes; it may hold another port`,
+  );
+}
+
+/** Whether it listens on all addresses, of which the other's is one. */
+function isEverywhere({ host }: Endpoint, other: Endpoint): boolean {
+  return host === '::' || (host === '0.0.0.0' && isIPv4(other.host));
 }
 
 function readSetting(row: SettingRow<unknown>, environment: Environment): unknown {

@@ -73,11 +73,43 @@ export function readKeyInfo(path: string): KeyInfo[] {
   return KEY_KINDS.flatMap((kind) => content[kind].map(({ id, created }) => ({ kind, id, created })));
 }
 
+const NOT_THERE = 'ENOENT, it is not there; m2m keys init makes one';
+
 /** Adds a new key to each of the lists; who is killed meanwhile leaves the file as it was. */
 export function addKeys(path: string, kinds: readonly KeyKind[]): KeyInfo[] {
-  const content = readContent(path);
-  const added = kinds.map((kind) => ({ kind, ...freshKey() }));
-  for (const { kind, id, key, created } of added) content[kind].push({ id, key, created });
+  return alone(path, () => {
+    const content = readContent(path);
+    const added = kinds.map((kind) => ({ kind, ...freshKey() }));
+    for (const { kind, id, key, created } of added) content[kind].push({ id, key, created });
+    replace(path, content);
+    return added.map(({ kind, id, created }) => ({ kind, id, created }));
+  });
+}
+
+/** Of two who add keys at once one would lose the other's, under which a gateway may have sealed by then. */
+function alone<T>(path: string, work: () => T): T {
+  const lock = `${path}.lock`;
+  let held: number;
+  try {
+    held = openSync(lock, 'wx', 0o600);
+  } catch (error) {
+    throw new KeyFileError(path, lockFlaw(codeOf(error), lock));
+  }
+  try {
+    return work();
+  } finally {
+    closeSync(held);
+    unlinkSync(lock);
+  }
+}
+
+function lockFlaw(code: string, lock: string): string {
+  if (code === 'ENOENT') return NOT_THERE;
+  if (code !== 'EEXIST') return `cannot be locked: ${code}`;
+  return `somebody else is adding keys; if nobody is, one was cut off: delete ${resolve(lock)}`;
+}
+
+function replace(path: string, content: z.infer<typeof keyFile>): void {
   const unfinished = writeUnfinished(path, content);
   try {
     renameSync(unfinished, path);
@@ -86,7 +118,6 @@ export function addKeys(path: string, kinds: readonly KeyKind[]): KeyInfo[] {
     throw new KeyFileError(path, `cannot be replaced: ${codeOf(error)}`);
   }
   syncFolder(path);
-  return added.map(({ kind, id, created }) => ({ kind, id, created }));
 }
 
 function readContent(path: string): z.infer<typeof keyFile> {
@@ -176,10 +207,7 @@ function readPrivate(path: string): string {
   } catch (error) {
     if (error instanceof KeyFileError) throw error;
     const code = codeOf(error);
-    throw new KeyFileError(
-      path,
-      code === 'ENOENT' ? 'ENOENT, it is not there; m2m keys init makes one' : code,
-    );
+    throw new KeyFileError(path, code === 'ENOENT' ? NOT_THERE : code);
   }
 }
 

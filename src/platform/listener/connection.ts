@@ -28,6 +28,8 @@ export interface Outcome {
 export interface ConnectionHandler {
   /** @param arrivedAt milliseconds of the listener's clock */
   handle(event: FramerEvent, connection: Connection, arrivedAt: number): Outcome | Promise<Outcome>;
+  /** Told what handling threw, a fault of ours: that connection is closed, and nobody else hears of it. */
+  failed(error: unknown, connection: Connection): void;
   /** Called once, when the socket has gone. */
   closed(connection: Connection): void;
 }
@@ -183,7 +185,12 @@ export class Connection {
 
   private onData(chunk: Buffer): void {
     if (this.mode !== 'open') return;
-    const events = this.cut(chunk);
+    let events: FramerEvent[] = [];
+    try {
+      events = this.cut(chunk);
+    } catch (error) {
+      this.fail(error);
+    }
     if (events.length === 0) return;
     const arrivedAt = this.options.now();
     for (const event of events) this.queue.push({ event, arrivedAt });
@@ -245,17 +252,27 @@ export class Connection {
   private async run(): Promise<void> {
     if (this.running) return;
     this.running = true;
-    for (let handled = 1; this.mode === 'open' && this.stalledSince === 0; handled++) {
-      const turn = this.queue.shift();
-      if (turn === undefined || this.isLate(turn)) break;
-      // Most frames need no waiting: a promise each would be most of what they cost.
-      const taken = this.take(turn);
-      if (taken !== undefined) await taken;
-      if (this.queue.length <= QUEUE_LOW && this.socket.isPaused()) this.socket.resume();
-      if (handled >= FRAMES_AT_ONCE && this.queue.length > 0) return this.giveWay();
+    try {
+      for (let handled = 1; this.mode === 'open' && this.stalledSince === 0; handled++) {
+        const turn = this.queue.shift();
+        if (turn === undefined || this.isLate(turn)) break;
+        // Most frames need no waiting: a promise each would be most of what they cost.
+        const taken = this.take(turn);
+        if (taken !== undefined) await taken;
+        if (this.queue.length <= QUEUE_LOW && this.socket.isPaused()) this.socket.resume();
+        if (handled >= FRAMES_AT_ONCE && this.queue.length > 0) return this.giveWay();
+      }
+    } catch (error) {
+      this.fail(error);
     }
     this.running = false;
     if (this.peerEnded && this.stalledSince === 0) this.close();
+  }
+
+  /** Without an answer: what is known of the connection may not hold any more. The terminal comes back with a new one. */
+  private fail(error: unknown): void {
+    this.close();
+    this.options.handler.failed(error, this);
   }
 
   private giveWay(): void {

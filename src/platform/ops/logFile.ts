@@ -2,15 +2,13 @@
  * A log file with rotation, in whole lines, for any number of processes that write to the same one.
  *
  * Each write is one append. A file that is full is renamed to one with the time in its name; whoever still has it open
- * finds that out within a second, and likewise a file that logrotate has moved away. A disk that is full loses lines,
- * which are counted; a line that was cut off by it is ended before the next one.
+ * finds that out within a second, and likewise a file that logrotate has moved away.
  */
 import { open, readdir, rename, rm, stat, type FileHandle } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import { Writable } from 'node:stream';
-import { countLines } from './logSink';
+import { LineFile, LOOK_INTERVAL, type OnRoom } from './lineFile';
 
-export interface LogFileOptions {
+interface LogFileOptions {
   readonly path: string;
   /** Bytes at which a file is full. */
   readonly size: number;
@@ -19,25 +17,17 @@ export interface LogFileOptions {
   readonly now: () => number;
   /** A full file that cannot be renamed, so that it grows on, or an old one that cannot be deleted. */
   readonly onError: (error: unknown) => void;
-  /** There is room again, for a second. @param lost lines meanwhile @param code what the system said first */
-  readonly onRoom: (lost: number, code: string) => void;
+  readonly onRoom: OnRoom;
 }
 
-/** Milliseconds between two looks at whether the path still leads to the open file. */
-const LOOK_INTERVAL = 1_000;
-
-export class LogFile extends Writable {
-  /** Lines that could not be written. */
-  dropped = 0;
+export class LogFile extends LineFile {
   private handle: FileHandle | undefined;
   private inode = 0;
   private length = 0;
   private lookedAt = -Infinity;
-  private lineIsCut = false;
-  private trouble: { lost: number; since: number; readonly code: string } | undefined;
 
   private constructor(private readonly options: LogFileOptions) {
-    super({ decodeStrings: false });
+    super(options.now, options.onRoom);
   }
 
   /** Throws the system's error where the file cannot be written. */
@@ -47,57 +37,24 @@ export class LogFile extends Writable {
     return file;
   }
 
-  override _write(lines: string | Buffer, _encoding: BufferEncoding, done: () => void): void {
-    const bytes = Buffer.from(lines as string);
-    void this.append(bytes).finally(done);
-  }
-
   override _destroy(error: Error | null, done: (error: Error | null) => void): void {
     const closed = this.handle?.close().catch(() => undefined) ?? Promise.resolve();
     this.handle = undefined;
     void closed.then(() => done(error));
   }
 
-  private async append(bytes: Buffer): Promise<void> {
-    let left = bytes;
-    try {
-      const handle = await this.fresh(bytes.length);
-      if (this.lineIsCut) left = Buffer.concat([Buffer.from('\n'), bytes]);
-      while (left.length > 0) {
-        const { bytesWritten } = await handle.write(left);
-        this.length += bytesWritten;
-        this.lineIsCut = left[bytesWritten - 1] !== 0x0a;
-        left = left.subarray(bytesWritten);
-      }
-      this.succeeded();
-    } catch (error) {
-      this.failed(left.subarray(-bytes.length), error);
-    }
+  protected override onWritten(bytes: number): void {
+    this.length += bytes;
   }
 
-  /** @param lost of a line that was cut off, the end */
-  private failed(lost: Buffer, error: unknown): void {
-    const lines = countLines(lost);
-    this.dropped += lines;
-    const code = (error as NodeJS.ErrnoException).code ?? 'unknown';
-    this.trouble ??= { lost: 0, since: 0, code };
-    this.trouble.lost += lines;
-    this.trouble.since = this.options.now();
-    // Whatever it was, the next lines try the path again.
+  /** Whatever it was, the next lines try the path again. */
+  protected override onFailure(): void {
     this.lookedAt = -Infinity;
   }
 
-  private succeeded(): void {
-    const { trouble, options } = this;
-    // A disk that has room for some lines and not for others is one trouble.
-    if (trouble === undefined || Math.abs(options.now() - trouble.since) < LOOK_INTERVAL) return;
-    this.trouble = undefined;
-    options.onRoom(trouble.lost, trouble.code);
-  }
-
   /** The file to write to: the open one, unless it was moved away or is full. */
-  private async fresh(coming: number): Promise<FileHandle> {
-    const now = this.options.now();
+  protected override async target(coming: number): Promise<FileHandle> {
+    const now = this.now();
     if (Math.abs(now - this.lookedAt) >= LOOK_INTERVAL) {
       this.lookedAt = now;
       const there = await stat(this.options.path).catch(() => undefined);

@@ -44,15 +44,15 @@ export class LogSink extends Writable {
     });
   }
 
-  /** Resolves when all has been handed over, or when that is hopeless. */
-  async flush(): Promise<void> {
+  /** Resolves when all has been handed over, or when that is hopeless. @returns whether nothing is left */
+  async flush(): Promise<boolean> {
     this.giveRest();
-    if (this.closedForGood || this.target.writableLength === 0) return;
-    await new Promise<void>((resolve) => {
-      const giveUp = setTimeout(resolve, 1000);
+    if (this.closedForGood || this.target.writableLength === 0) return true;
+    return new Promise<boolean>((resolve) => {
+      const giveUp = setTimeout(resolve, 1000, false);
       this.target.write('', () => {
         clearTimeout(giveUp);
-        resolve();
+        resolve(true);
       });
     });
   }

@@ -3,7 +3,7 @@ const CAPACITY = 10_000;
 
 interface Bucket {
   level: number;
-  /** Milliseconds since the epoch. */
+  /** Milliseconds of a clock that nobody sets. */
   at: number;
 }
 

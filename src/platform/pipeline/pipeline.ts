@@ -46,6 +46,10 @@ export class Pipeline implements ConnectionHandler {
     return this.handleVersion4(event, connection, arrivedAt);
   }
 
+  failed(error: unknown, connection: Connection): void {
+    this.reporter.internalError(error, 'serving a connection', connection.serial, connection);
+  }
+
   closed(connection: Connection): void {
     this.onClosed(connection);
   }

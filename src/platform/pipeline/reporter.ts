@@ -183,16 +183,20 @@ export class Reporter {
     });
   }
 
-  internalError(error: unknown, command: string, serial: string | undefined, connection: Connection): void {
-    this.options.log.event('internal-error', {
-      message: `${command} failed inside the gateway`,
-      level: 'error',
-      outcome: 'failure',
-      error: error instanceof Error ? `${error.name}: ${error.message}` : String(error),
-      serial,
-      ip: connection.address,
-      port: connection.port,
-    });
+  /** @param what failed: a command, as a rule */
+  internalError(error: unknown, what: string, serial: string | undefined, connection: Connection): void {
+    this.options.junk.note(`${connection.address}|internal-error|${what}`, (count) =>
+      this.options.log.event('internal-error', {
+        message: `${what} failed inside the gateway`,
+        level: 'error',
+        outcome: 'failure',
+        error: errorText(error),
+        serial,
+        ip: connection.address,
+        port: connection.port,
+        count,
+      }),
+    );
   }
 
   /** A terminal that asks to be given a serial: operators see who, and provision it. */
@@ -295,6 +299,13 @@ export class Reporter {
       firmware: undefined,
     };
   }
+}
+
+/** What is wrong, and where in our code, as far as an error tells. */
+function errorText(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  const place = /\n\s+(at .*)/.exec(error.stack ?? '')?.[1];
+  return [`${error.name}: ${error.message}`, place].filter(Boolean).join(' ');
 }
 
 /** Under what repeats of a refusal share a line, and what is said of them all. */

@@ -1,4 +1,7 @@
-/** What nobody needs any more goes, at leisure and once for all processes of a gateway. */
+/**
+ * What nobody needs any more goes, at leisure and once for all processes of a gateway. Rows that are written elsewhere
+ * as well are passed over where somebody holds them, until the next time: nobody is waited for crosswise.
+ */
 import { steady } from '../clock';
 import type { Database } from './database';
 import { LEFT_IMPORTS_INTERVAL, LeftImports } from './leftImports';
@@ -12,12 +15,14 @@ const FORGET_EXPIRED = `
   FROM (SELECT terminal_id FROM m2m.session WHERE session_id IS NOT NULL AND expires_at < now() - interval '1 minute'
         LIMIT 10000 FOR NO KEY UPDATE SKIP LOCKED) AS old
   WHERE s.terminal_id = old.terminal_id`;
-/** Serials that nobody has, beyond the latest ten thousand. */
+/** Serials that nobody has, beyond the latest ten thousand. What a gateway is just noting is passed over. */
 const FORGET_STRANGERS = `
   DELETE FROM m2m.failure WHERE serial IN (
-    SELECT f.serial FROM m2m.failure AS f
-    WHERE NOT EXISTS (SELECT FROM m2m.terminal AS t WHERE t.serial = f.serial)
-    ORDER BY f.last_failure_at DESC OFFSET 10000)`;
+    SELECT serial FROM m2m.failure WHERE serial IN (
+      SELECT f.serial FROM m2m.failure AS f
+      WHERE NOT EXISTS (SELECT FROM m2m.terminal AS t WHERE t.serial = f.serial)
+      ORDER BY f.last_failure_at DESC OFFSET 10000)
+    FOR UPDATE SKIP LOCKED)`;
 /** Counts of failed attempts whose time is up. Gateways write the others at the same time. */
 const FORGET_THROTTLE = `
   DELETE FROM m2m.throttle WHERE (serial, address) IN (
@@ -34,10 +39,12 @@ const BOUND_THROTTLE = `
  * keeps its name.
  */
 const FORGET_INSTANCES = `
-  DELETE FROM m2m.instance AS i
-  WHERE i.started_at < now() - interval '1 day'
-    AND i.seen_at < now() - CASE WHEN i.renews THEN interval '1 day' ELSE interval '30 days' END
-    AND NOT EXISTS (SELECT FROM m2m.session AS s WHERE s.instance = i.id AND s.session_id IS NOT NULL)`;
+  DELETE FROM m2m.instance WHERE id IN (
+    SELECT i.id FROM m2m.instance AS i
+    WHERE i.started_at < now() - interval '1 day'
+      AND i.seen_at < now() - CASE WHEN i.renews THEN interval '1 day' ELSE interval '30 days' END
+      AND NOT EXISTS (SELECT FROM m2m.session AS s WHERE s.instance = i.id AND s.session_id IS NOT NULL)
+    FOR UPDATE SKIP LOCKED)`;
 
 /** Statements, and milliseconds from one run to the next. */
 const CHORES: readonly (readonly [text: string, interval: number])[] = [

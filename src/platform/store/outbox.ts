@@ -72,10 +72,14 @@ const RECEIPT = `
     WHERE s.status = 'sending' AND s.next_try_at > now()
       AND s.next_try_at <= to_timestamp(came.at) + interval '${LEASE} seconds' AND ($5 OR ${MAY_BE}))
   FROM (SELECT coalesce($6::float8, extract(epoch FROM now())::float8) AS at) AS came LEFT JOIN settled ON true`;
+/** Of many rows at once those that somebody holds are passed over until the next time: an operator's transaction may
+ * hold the texts of one terminal and wait for those of another. */
+const rowsWhere = (condition: string): string =>
+  `WHERE id IN (SELECT id FROM m2m.sms_outbox WHERE ${condition} FOR UPDATE SKIP LOCKED)`;
 const GIVE_UP = `
   UPDATE m2m.sms_outbox SET status = 'failed', text = NULL, opened = NULL,
     last_error = concat_ws(': ', 'given up', last_error)
-  WHERE status IN ('waiting', 'sending') AND created_at < now() - make_interval(secs => $1)
+  ${rowsWhere(`status IN ('waiting', 'sending') AND created_at < now() - make_interval(secs => $1)`)}
   RETURNING id, serial, last_error`;
 const WAITING = `
   SELECT count(*)::int, coalesce(extract(epoch FROM now() - min(created_at)), 0)::float8
@@ -83,10 +87,10 @@ const WAITING = `
 /** Of texts that the network took and never spoke of again only the row stays. */
 const FORGET = `
   UPDATE m2m.sms_outbox SET text = NULL, opened = NULL
-  WHERE status = 'sent' AND text IS NOT NULL AND created_at < now() - make_interval(secs => $1)`;
+  ${rowsWhere(`status = 'sent' AND text IS NOT NULL AND created_at < now() - make_interval(secs => $1)`)}`;
 const DELETE = `
   DELETE FROM m2m.sms_outbox
-  WHERE status NOT IN ('waiting', 'sending') AND created_at < now() - interval '${KEPT}'`;
+  ${rowsWhere(`status NOT IN ('waiting', 'sending') AND created_at < now() - interval '${KEPT}'`)}`;
 
 /** Texts that m2m.take_sms asked for. */
 const ASKED = `
@@ -99,7 +103,7 @@ const OPEN = `
   WHERE id = $1 AND status IN ('waiting', 'sending') AND asked_at IS NOT NULL AND opened IS NULL`;
 const CLOSE = `
   UPDATE m2m.sms_outbox SET opened = NULL, asked_at = NULL
-  WHERE opened IS NOT NULL AND asked_at < now() - interval '5 minutes'`;
+  ${rowsWhere(`opened IS NOT NULL AND asked_at < now() - interval '5 minutes'`)}`;
 
 export interface TakenText extends OutgoingText {
   /** This one included. */

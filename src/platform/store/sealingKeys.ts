@@ -83,31 +83,47 @@ export async function advanceSealingKey(database: Querying, keeper: KeyKeeper): 
   return candidate.id;
 }
 
+interface Waiting {
+  /** Milliseconds in all. */
+  readonly patience: number;
+  /** Told of server processes that are waited for for long. */
+  readonly onLong: (pids: readonly number[]) => void;
+}
+
 /**
  * Resolves when every statement of a gateway that is under way now has ended: what it writes may have been sealed
- * under the key before, and is not seen yet.
- *
- * @param onLong told of server processes that are waited for for long
+ * under the key before, and is not seen yet. Throws where one does not end.
  */
-export async function statementsEnded(
-  database: Querying,
-  onLong: (pids: readonly number[]) => void,
-): Promise<void> {
-  while ((await theseEnded(database, onLong)) > LONG);
+export async function statementsEnded(database: Querying, { patience, onLong }: Waiting): Promise<void> {
+  const deadline = performance.now() + patience;
+  while ((await theseEnded(database, { deadline, onLong })) > LONG);
 }
 
 /** @returns milliseconds that it took */
-async function theseEnded(database: Querying, onLong: (pids: readonly number[]) => void): Promise<number> {
+async function theseEnded(
+  database: Querying,
+  { deadline, onLong }: Pick<Waiting, 'onLong'> & { readonly deadline: number },
+): Promise<number> {
   const begun = performance.now();
   let left = await underWay(database);
   for (let told = false; left.size > 0; left = stillThere(left, await underWay(database))) {
+    const pids = [...left.values()];
+    if (performance.now() > deadline) throw new Error(doesNotEnd(pids));
     if (!told && performance.now() - begun > TELL_AFTER) {
-      onLong([...left.values()]);
+      onLong(pids);
       told = true;
     }
     await new Promise((resolve) => setTimeout(resolve, LOOK_AGAIN));
   }
   return performance.now() - begun;
+}
+
+function doesNotEnd(pids: readonly number[]): string {
+  const pid = pids.join(', ');
+  return (
+    `nothing was sealed anew: what a gateway has under way, pid ${pid} in pg_stat_activity, does not end; ` +
+    'see pg_blocking_pids for who holds it up, end one of them with SELECT pg_terminate_backend(pid), and run this again'
+  );
 }
 
 async function underWay(database: Querying): Promise<Map<string, number>> {

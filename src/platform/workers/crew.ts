@@ -32,12 +32,20 @@ interface Member {
   counts: Counts;
   /** What it was told of the others. */
   told: string;
+  /** Our looks at it since it was last heard of. */
+  silence: number;
 }
 
 /** Milliseconds that a worker must have lived for another to take its place at once. */
 const SETTLED = 10_000;
 /** Milliseconds between two tries to replace one that died early. */
 const PAUSE = 1_000;
+/**
+ * Seconds in which a worker that serves must be heard of. Counted in looks of ours: where all of us stood still, the
+ * machine did.
+ */
+const HUNG = 60;
+const LOOKS_UNTIL_HUNG = (HUNG * 1000) / COUNT_INTERVAL;
 /** Seconds beyond the drain and a hanging database after which a worker is not waited for. */
 const PATIENCE = 10;
 
@@ -69,6 +77,7 @@ export class Crew {
 
   /** Starts all of them. Throws where one of them cannot start. */
   async open(): Promise<Open> {
+    if (this.stopping) throw new Error('it was ended before it was started');
     // Each worker takes connections off the socket itself: handed over one by one they would cost more than a login.
     cluster.schedulingPolicy = cluster.SCHED_NONE;
     cluster.setupPrimary({ silent: true });
@@ -76,7 +85,10 @@ export class Crew {
     const [open] = await Promise.all(wanted);
     if (open === undefined) throw new RangeError('M2M_WORKERS: none');
     this.opened = open;
-    this.counting = setInterval(() => this.spreadCounts(), COUNT_INTERVAL).unref();
+    this.counting = setInterval(() => {
+      this.endHung();
+      this.spreadCounts();
+    }, COUNT_INTERVAL).unref();
     return open;
   }
 
@@ -84,7 +96,7 @@ export class Crew {
   async drain(): Promise<void> {
     this.stopping = true;
     const { drain, databaseTimeout } = this.options.site.settings;
-    const late = setTimeout(() => this.close(), (drain + databaseTimeout + PATIENCE) * 1000);
+    const late = setTimeout(() => this.giveUp(), (drain + databaseTimeout + PATIENCE) * 1000);
     await Promise.all([...this.members.values()].map((member) => this.sendAway(member)));
     clearTimeout(late);
   }
@@ -93,6 +105,17 @@ export class Crew {
     this.stopping = true;
     clearInterval(this.counting);
     for (const { worker } of this.members.values()) worker.process.kill('SIGKILL');
+  }
+
+  private giveUp(): void {
+    for (const { worker, counts } of this.members.values())
+      this.options.site.log.event('worker-lost', {
+        message: `worker ${worker.process.pid} does not end, and is killed with ${counts.connections} connections`,
+        level: 'error',
+        outcome: 'failure',
+        count: counts.connections,
+      });
+    this.close();
   }
 
   private ready(): Member[] {
@@ -112,12 +135,13 @@ export class Crew {
     const worker = cluster.fork({ DATABASE_URL: databaseUrl, ...(byNumber && this.ports()) });
     const member: Member = {
       worker,
-      hiredAt: Date.now(),
+      hiredAt: performance.now(),
       byNumber,
       ready: undefined,
       why: undefined,
       counts: { connections: 0, newcomers: [] },
       told: '',
+      silence: 0,
     };
     this.members.set(worker.id, member);
     const relay = new LineRelay(this.options.relay);
@@ -141,7 +165,7 @@ export class Crew {
         reject(
           new Error(member.why ?? `a worker ended before it was ready (${signal || `exit code ${code}`})`),
         );
-        this.gone(member, signal || `exit code ${code}`);
+        this.gone(member, member.why ?? (signal || `exit code ${code}`));
       });
     });
   }
@@ -164,6 +188,7 @@ export class Crew {
 
   private heard(member: Member, message: FromWorker): void {
     const { id } = member.worker;
+    member.silence = 0;
     if (message.kind === 'ready') {
       member.ready = message;
       if (this.stopping) this.tell(id, { kind: 'stop' });
@@ -198,7 +223,7 @@ export class Crew {
       detail: how,
       count: member.counts.connections,
     });
-    void this.replace(Date.now() - hiredAt >= SETTLED ? 0 : PAUSE);
+    void this.replace(performance.now() - hiredAt >= SETTLED ? 0 : PAUSE);
   }
 
   private async replace(wait: number): Promise<void> {
@@ -223,6 +248,16 @@ export class Crew {
     const gone = new Promise<void>((resolve) => worker.once('exit', () => resolve()));
     if (ready !== undefined) this.tell(worker.id, { kind: 'stop' });
     return gone;
+  }
+
+  /** Its terminals get no answer, and do not know that they had better come anew. */
+  private endHung(): void {
+    if (this.stopping) return;
+    for (const member of this.ready()) {
+      if (++member.silence !== LOOKS_UNTIL_HUNG) continue;
+      member.why = `killed: it had not been heard of for ${HUNG} s`;
+      member.worker.process.kill('SIGKILL');
+    }
   }
 
   private spreadCounts(): void {

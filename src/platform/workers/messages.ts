@@ -19,6 +19,7 @@ export type FromWorker =
   | { readonly kind: 'failed'; readonly why: string }
   /** A text for somebody has been committed to the outbox. */
   | { readonly kind: 'texted' }
+  /** What has changed; where nothing has, now and then all the same: it lives. */
   | ({ readonly kind: 'count' } & Counts)
   | { readonly kind: 'metrics'; readonly metrics: MetricDump };
 
@@ -28,3 +29,5 @@ export type FromPrimary =
 
 /** Milliseconds between two looks at how many connections there are. */
 export const COUNT_INTERVAL = 250;
+/** Looks after which a worker tells what it has told before. */
+export const LOOKS_IN_SILENCE = 20;

@@ -3,7 +3,7 @@ import { Gate, type Open } from '../gate';
 import type { CertificateKeeper } from '../listener/certificateKeeper';
 import { followKeys, openSite, type Audience, type Site, type SiteParts } from '../site';
 import { dump } from './census';
-import { COUNT_INTERVAL, type FromPrimary, type FromWorker } from './messages';
+import { COUNT_INTERVAL, LOOKS_IN_SILENCE, type FromPrimary, type FromWorker } from './messages';
 
 export interface WorkerParts extends SiteParts {
   readonly certificate: CertificateKeeper | undefined;
@@ -48,14 +48,16 @@ export async function startWorker(parts: WorkerParts, channel: Channel): Promise
     });
   });
   const open = await opened(site, gate);
-  const ends = [followKeys(site, () => undefined), reportChanges(site, gate, channel)];
+  const unfollow = followKeys(site, () => undefined);
+  const endReports = reportChanges(site, gate, channel);
   channel.tell({ kind: 'ready', open, room: gate.room, instance: site.store.instanceId });
   const stop = async () => {
     await gate.drain();
-    for (const end of ends) end();
+    unfollow();
     gate.close();
     site.clock.stop();
     await site.store.close();
+    endReports();
   };
   return { sentAway, stop };
 }
@@ -81,6 +83,7 @@ async function answer({ metrics }: Site, channel: Channel): Promise<void> {
 
 function reportChanges({ store }: Site, gate: Gate, channel: Channel): () => void {
   let told = '';
+  let looks = 0;
   let instance = store.instanceId;
   const timer = setInterval(() => {
     if (instance !== store.instanceId) {
@@ -89,7 +92,8 @@ function reportChanges({ store }: Site, gate: Gate, channel: Channel): () => voi
     }
     const counts = { connections: gate.connections, newcomers: gate.crowds };
     const now = JSON.stringify(counts);
-    if (now === told) return;
+    if (now === told && ++looks < LOOKS_IN_SILENCE) return;
+    looks = 0;
     told = now;
     channel.tell({ kind: 'count', ...counts });
   }, COUNT_INTERVAL).unref();

@@ -120,3 +120,23 @@ test.each([
   expect(() => readSettings(environment)).toThrow(SettingError);
   expect(() => readSettings(environment)).toThrow(says);
 });
+
+test.each([
+  [
+    { M2M_OPS_LISTEN: '0.0.0.0:7750' },
+    'M2M_OPS_LISTEN holds "0.0.0.0:7750", which M2M_LISTEN ("0.0.0.0:7750") takes',
+  ],
+  [{ M2M_OPS_LISTEN: '127.0.0.1:7750' }, 'M2M_OPS_LISTEN holds "127.0.0.1:7750", which M2M_LISTEN'],
+  [{ M2M_TLS_LISTEN: '[::]:7750' }, 'M2M_TLS_LISTEN holds "[::]:7750", which M2M_LISTEN'],
+  [{ M2M_TLS_LISTEN: '0.0.0.0:7751' }, 'M2M_TLS_LISTEN holds "0.0.0.0:7751", which M2M_OPS_LISTEN'],
+])('two ports that are one: %j', (environment, message) => {
+  expect(() => readSettings(environment)).toThrow(message);
+});
+
+test.each([
+  { M2M_LISTEN: '127.0.0.1:0', M2M_OPS_LISTEN: '127.0.0.1:0', M2M_TLS_LISTEN: '127.0.0.1:0' },
+  { M2M_LISTEN: '127.0.0.1:80', M2M_OPS_LISTEN: '127.0.0.2:80', M2M_TLS_LISTEN: '[::1]:80' },
+  { M2M_LISTEN: '0.0.0.0:80', M2M_OPS_LISTEN: '[::1]:80' },
+])('ports that are apart: %j', (environment) => {
+  expect(() => readSettings(environment)).not.toThrow();
+});

@@ -230,7 +230,7 @@ describe('SECURITY_CONFIG', () => {
     [1, {}, 1],
     [2, {}, 3],
     [3, {}, 3],
-    [4, {}, 4],
+    [4, {}, 5],
     [6, {}, 7],
     [7, { baseKey: undefined }, 3],
     [7, { baseKey: Buffer.alloc(16) }, 3],

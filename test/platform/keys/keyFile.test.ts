@@ -41,6 +41,34 @@ test('a file that cannot be replaced is named, and nothing is left beside it', (
   expect(fs.readdirSync(directory)).toEqual(['keys.json']);
 });
 
+test('of two who add keys at once one is told so, and neither loses the other’s', () => {
+  makeKeyFile(file);
+  const { readFileSync: read } = fs;
+  const reading = jest.spyOn(fs, 'readFileSync').mockImplementationOnce(((path: string) => {
+    const text = read(path, 'utf8');
+    expect(() => addKeys(file, ['sealing'])).toThrow(
+      `key file ${file}: somebody else is adding keys; if nobody is, one was cut off: delete ${file}.lock`,
+    );
+    return text;
+  }) as typeof read);
+  const [added] = addKeys(file, ['sealing']);
+  reading.mockRestore();
+  const [next] = addKeys(file, ['sealing']);
+  expect(
+    readKeyFile(file)
+      .sealing.map(({ id }) => id)
+      .slice(1),
+  ).toEqual([added!.id, next!.id]);
+  expect(fs.readdirSync(directory)).toEqual(['keys.json']);
+});
+
+test('keys cannot be added where no file is, and the lock is not left', () => {
+  const missing = /ENOENT, it is not there; m2m keys init makes one/;
+  expect(() => addKeys(file, ['sealing'])).toThrow(missing);
+  expect(() => addKeys(join(directory, 'no', 'keys.json'), ['sealing'])).toThrow(missing);
+  expect(fs.readdirSync(directory)).toEqual([]);
+});
+
 const good = () => {
   makeKeyFile(file);
   return JSON.parse(readFileSync(file, 'utf8')) as { sealing: { id: string; key: string }[] };

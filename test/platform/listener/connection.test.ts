@@ -21,9 +21,11 @@ let client: Socket;
 let connection: Connection;
 let time: number;
 let handle: (n: number) => Outcome | Promise<Outcome>;
+let judge: ConnectionOptions['judge'];
 let frame: Buffer;
 let handled: number;
 let closed: number;
+let failures: unknown[];
 let options: ConnectionOptions;
 
 beforeEach(async () => {
@@ -31,12 +33,15 @@ beforeEach(async () => {
   time = 1_800_000_000_000;
   handled = 0;
   closed = 0;
+  failures = [];
+  judge = headerJudge(4096);
   const handler: ConnectionHandler = {
     handle: () => handle(++handled),
+    failed: (error) => void failures.push(error),
     closed: () => void closed++,
   };
   options = {
-    judge: headerJudge(4096),
+    judge: (header) => judge(header),
     handler,
     now: () => time,
     loginDeadline: 10_000,
@@ -226,6 +231,40 @@ test('an answer that was long in the making leaves at the next whole multiple, b
   } finally {
     setTimeoutSpy.mockRestore();
   }
+});
+
+describe('a fault of ours', () => {
+  const fault = new Error('a fault');
+  const fail = (): never => {
+    throw fault;
+  };
+
+  test.each<[string, () => void]>([
+    ['a frame that is handled', () => (handle = (n) => (n === 2 ? fail() : { bytes: Buffer.of(n) }))],
+    [
+      'a frame whose answer is waited for',
+      () => (handle = (n) => (n === 2 ? Promise.reject(fault) : { bytes: Buffer.of(n) })),
+    ],
+    ['a header that is judged', () => (judge = fail)],
+    ['a last word', () => connection.sendAway(fail)],
+    ['a reason to stay', () => connection.sendAway(() => undefined, fail)],
+    ['a task', () => connection.later(() => Promise.reject(fault))],
+  ])(
+    '%s: told once, that connection is closed behind what it was told, nothing more is handled',
+    async (what, arrange) => {
+      const received: Buffer[] = [];
+      client.on('data', (chunk: Buffer) => received.push(chunk));
+      const ended = new Promise((resolve) => client.once('end', resolve));
+      handle = () => ({});
+      arrange();
+      client.write(frames(3));
+      await ended;
+      expect([failures, connection.isOpen]).toEqual([[fault], false]);
+      if (what.startsWith('a frame')) expect([Buffer.concat(received), handled]).toEqual([Buffer.of(1), 2]);
+      client.end();
+      await eventually('its end', () => closed === 1);
+    },
+  );
 });
 
 describe('300 at once', () => {

@@ -33,6 +33,7 @@ beforeEach(async () => {
         if (event.kind === 'frame') frames.push([connection, event.bytes]);
         return {};
       },
+      failed: () => undefined,
       closed: () => undefined,
     },
     now: () => time,

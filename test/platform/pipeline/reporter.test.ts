@@ -50,7 +50,7 @@ function bench() {
     reporter.login(loginOf(serial), connection, 1_000, answer, undefined);
   const proven = (serial: string, answer: Answer) =>
     reporter.login(loginOf(serial, 'AUTH_PROOF'), connection, 1_000, answer, undefined);
-  return { lines, junk, answered, proven };
+  return { lines, junk, answered, proven, reporter };
 }
 
 test.each([
@@ -111,4 +111,19 @@ test('a proof that is refused again and again is two lines for the first, and tw
   expect(lines).toHaveLength(2);
   junk.stop();
   expect(lines.map(({ count }) => count)).toEqual([undefined, undefined, 2, 2]);
+});
+
+test('a fault of ours is a line for the first, with its place in the program, and one for the rest', () => {
+  const { lines, junk, reporter } = bench();
+  for (let i = 0; i < 3; i++)
+    reporter.internalError(new TypeError('no such thing'), 'HEARTBEAT', 'T1', connection);
+  reporter.internalError('thrown by somebody else', 'LOGIN', 'T1', connection);
+  expect(lines.map(({ message, count }) => [message, count])).toEqual([
+    ['HEARTBEAT failed inside the gateway', 1],
+    ['LOGIN failed inside the gateway', 1],
+  ]);
+  expect(lines[0]!.error).toMatch(/^TypeError: no such thing at .*reporter\.test\.ts:\d+:\d+\)?$/);
+  expect(lines[1]!.error).toBe('thrown by somebody else');
+  junk.stop();
+  expect(lines.slice(2)).toMatchObject([{ count: 2 }]);
 });

@@ -1,7 +1,7 @@
 /** The outbox in a real database: who gets which text when, and what is left of it afterwards. */
 import type { Receipt } from '../../../src/platform/sms/transport';
 import type { Outbox } from '../../../src/platform/store/outbox';
-import type { Operator } from '../../support/operator';
+import { Operator } from '../../support/operator';
 import { hurry, outboxOf } from '../../support/texts';
 import { openOutbox, type OutboxFixture } from './outboxFixture';
 
@@ -320,6 +320,18 @@ describe('tidying', () => {
     await set(id, "asked_at = now() - interval '6 minutes'");
     await outbox.tidy(60);
     expect(await row(serial)).toMatchObject({ opened: null, asked_at: null, status: 'waiting' });
+  });
+
+  test('passes over what an operator holds in an open transaction', async () => {
+    const [held, free] = [await write('held'), await write('free')];
+    for (const { id } of [held, free]) await set(id, OLD);
+    const other = await Operator.connect(fixture.url);
+    await other.sql('BEGIN');
+    await other.sql('SELECT m2m.suspend_terminal($1)', [held.serial]);
+    expect(await outbox.tidy(60)).toEqual([{ ...free, why: 'given up' }]);
+    await other.sql('ROLLBACK');
+    await other.close();
+    expect(await outbox.tidy(60)).toEqual([{ ...held, why: 'given up' }]);
   });
 
   test('deletes what has been settled for 30 days', async () => {

@@ -161,6 +161,14 @@ describe('a server', () => {
     await expect(workshop.start(file)).rejects.toThrow(EmbeddedError);
   });
 
+  it('names the versions where another PostgreSQL made the database', async () => {
+    const dataDir = await workshop.prepared();
+    writeFileSync(join(dataDir, 'postgres', 'PG_VERSION'), '12\n');
+    await expect(workshop.start(dataDir)).rejects.toThrow(
+      /^M2M_DATA_DIR: the database in .* was made by PostgreSQL 12, and this release has \d\d: .*pg_dump/,
+    );
+  });
+
   withProc('does not try for ever where nothing can be made', async () => {
     for (const dataDir of ['/proc', '/proc/nowhere'])
       await expect(workshop.start(dataDir)).rejects.toThrow(/cannot be started: ENOENT/);
@@ -182,6 +190,22 @@ describe('a server', () => {
     await server.stop();
     expect(lives(server.pid)).toBe(false);
     expect(said.length).toBeLessThanOrEqual(2);
+  });
+
+  it('comes back at once where the clock was set back meanwhile', async () => {
+    const server = await workshop.start(await workshop.prepared());
+    const first = server.pid;
+    const atThatTime = Date.now();
+    const clock = jest.spyOn(Date, 'now').mockReturnValue(atThatTime - 3_600_000);
+    try {
+      process.kill(first, 'SIGKILL');
+      const begun = performance.now();
+      while (server.pid === first && performance.now() - begun < 240_000)
+        await new Promise((resolve) => setTimeout(resolve, 20));
+      expect(server.pid).not.toBe(first);
+    } finally {
+      clock.mockRestore();
+    }
   });
 });
 

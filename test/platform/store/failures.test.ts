@@ -146,6 +146,29 @@ test('of serials that nobody has the latest ten thousand are kept, of terminals 
   expect(rows).toEqual([{ all: 10_001, known: 1, oldest: 101 }]);
 });
 
+test('a serial that is just being noted is passed over, and goes the next time', async () => {
+  const { client } = fixture;
+  await client.query('DELETE FROM m2m.failure');
+  await client.query(
+    `INSERT INTO m2m.failure SELECT 'Y-' || n, 1, now(), now() + n * interval '1 s', 'unknown-serial', NULL::inet
+     FROM generate_series(1, 10003) AS n`,
+  );
+  const noting = await fixture.open();
+  await noting.query('BEGIN');
+  await noting.query(`UPDATE m2m.failure SET failures = failures + 1 WHERE serial = 'Y-2'`);
+  const housekeeping = new Housekeeping(database, (error) => errors.push(error));
+  const left = async () => {
+    await housekeeping.runAll();
+    const { rows } = await client.query<{ serial: string }>(
+      'SELECT serial FROM m2m.failure ORDER BY last_failure_at LIMIT 2',
+    );
+    return rows.map(({ serial }) => serial);
+  };
+  expect(await left()).toEqual(['Y-2', 'Y-4']);
+  await noting.query('ROLLBACK');
+  expect(await left()).toEqual(['Y-4', 'Y-5']);
+});
+
 test('a near miss is searched for some suspects only, and noted with its attempt', async () => {
   let searched = 0;
   const failures = made(() => (++searched === 1 ? 'timestamp-zero' : undefined));

@@ -24,10 +24,10 @@ async function connect(name: string, ...settings: string[]): Promise<Client> {
 }
 
 /** @param user of the command that waits @returns what it was told, and when it is over */
-function waiting(user: Client): { ended: Promise<void>; told: (readonly number[])[] } {
+function waiting(user: Client, patience = Infinity): { ended: Promise<void>; told: (readonly number[])[] } {
   const told: (readonly number[])[] = [];
   const query = (statement: { text: string }) => user.query<unknown[]>({ ...statement, rowMode: 'array' });
-  return { ended: statementsEnded({ query }, (pids) => told.push(pids)), told };
+  return { ended: statementsEnded({ query }, { patience, onLong: (pids) => told.push(pids) }), told };
 }
 
 const pidOf = async (client: Client) =>
@@ -73,4 +73,13 @@ test('what was in line behind one that took long is waited for as well', async (
   expect(told).toEqual([[await pidOf(first)], [await pidOf(second)]]);
   await second.query('COMMIT');
   await ended;
+});
+
+test('one that never ends is given up, and named', async () => {
+  const gateway = await connect('m2m-gateway', 'BEGIN');
+  const { ended, told } = waiting(await connect('m2m keys'), 500);
+  await expect(ended).rejects.toThrow(
+    `nothing was sealed anew: what a gateway has under way, pid ${await pidOf(gateway)} in`,
+  );
+  expect(told).toEqual([]);
 });

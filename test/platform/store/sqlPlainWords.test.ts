@@ -1,7 +1,7 @@
 /** What views and functions tell operators in words. */
 import { randomBytes } from 'node:crypto';
 import type { Client } from 'pg';
-import { call, openFixture, provision, refusal, type Fixture } from './sqlFixture';
+import { call, imeiOf, openFixture, provision, refusal, type Fixture } from './sqlFixture';
 
 let fixture: Fixture;
 let client: Client;
@@ -56,4 +56,58 @@ test.each([
   expect(rows[0]!.reason).toMatch(new RegExp(told));
   const permitted = 'login' in claims && claims.login === 'md5';
   expect(rows[0]!.advice === 'this way in is permitted now').toBe(permitted);
+});
+
+describe('advice fits what the terminal is now', () => {
+  interface Told {
+    readonly reason: string;
+    readonly advice: string;
+  }
+  async function told(serial: string, entry: Record<string, string>): Promise<Told> {
+    const { rows } = await client.query<Told>('SELECT reason, advice FROM m2m.explain_attempt($1, $2)', [
+      serial,
+      { result: 'auth-failed', ...entry },
+    ]);
+    return rows[0]!;
+  }
+
+  test('of a retired one nothing is advised that would be refused', async () => {
+    const { serial } = await provision(client);
+    await call(client, 'retire_terminal', { serial });
+    const { rows: reasons } = await client.query<{ name: string }>('SELECT name FROM m2m.reason');
+    expect(reasons.length).toBeGreaterThan(30);
+    for (const { name } of reasons) {
+      const claims = { login: 'wmmp3', imei: imeiOf(1), imsi: '460001' };
+      const { advice } = await told(serial, { reason: name, ...claims });
+      expect(`${name}: ${advice}`).toBe(`${name}: provision the device under another serial`);
+    }
+  });
+
+  test.each([
+    ['unknown-serial', {}, 'it has been provisioned since'],
+    ['suspended', {}, 'it has been resumed since'],
+    ['no-base-key', {}, 'it has been given a base key since'],
+    ['below-least-login', { login: 'hmac', least_login: 'mutual' }, 'this way in is permitted now'],
+  ])('%s, which is no longer so', async (reason, claims, advice) => {
+    const { serial } = await provision(client, { base_key: Buffer.alloc(16, 1) });
+    expect(await told(serial, { reason, ...claims })).toMatchObject({ advice });
+  });
+
+  test('a module that has been bound since', async () => {
+    const { serial, imei } = await provision(client);
+    const now = await told(serial, { reason: 'other-imei', imei });
+    expect(now.advice).toBe('it has been bound to these since');
+    expect(now.reason).toContain(`IMEI ${imei}, which is bound to it now`);
+    const both = await told(serial, { reason: 'other-imei-and-imsi', imei, imsi: '460001' });
+    expect(both.advice).toContain('m2m.rebind_terminal');
+    expect(both.reason).toContain('IMSI 460001 in place of');
+  });
+
+  test('what is still so', async () => {
+    const { serial } = await provision(client);
+    expect((await told(serial, { reason: 'no-base-key' })).advice).toContain('m2m.set_credentials');
+    await call(client, 'suspend_terminal', { serial });
+    expect((await told(serial, { reason: 'suspended' })).advice).toContain('m2m.resume_terminal');
+    expect((await told('NOBODY', { reason: 'unknown-serial' })).advice).toContain('provision it');
+  });
 });

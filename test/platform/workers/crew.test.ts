@@ -7,13 +7,13 @@ import type { Site } from '../../../src/platform/site';
 import { Crew } from '../../../src/platform/workers/crew';
 
 class FakeWorker extends EventEmitter {
-  readonly process: { pid: number | undefined; kill: () => void };
+  readonly process: { pid: number | undefined; kill: jest.Mock };
   constructor(
     readonly id: number,
     pid: number | undefined,
   ) {
     super();
-    this.process = { pid, kill: () => undefined };
+    this.process = { pid, kill: jest.fn() };
   }
   isConnected = () => true;
   send = () => true;
@@ -21,6 +21,7 @@ class FakeWorker extends EventEmitter {
 
 const OPEN = { listen: '127.0.0.1:1', tlsListen: undefined };
 const actions: LogAction[] = [];
+const messages: string[] = [];
 const lost = { inc: jest.fn() };
 let forked: FakeWorker[];
 let pids: (number | undefined)[];
@@ -32,7 +33,12 @@ function crewOf(workers: number): Crew {
     settings: { workers, drain: 0, databaseTimeout: 1 },
     metrics: { registry: new Registry(), workersLost: lost },
     store: { bury },
-    log: { event: (action: LogAction, _facts: LogFacts) => void actions.push(action) },
+    log: {
+      event: (action: LogAction, facts: LogFacts) => {
+        actions.push(action);
+        messages.push(facts.message);
+      },
+    },
   } as unknown as Site;
   return new Crew({ site, databaseUrl: '', relay: () => undefined, texted: () => undefined });
 }
@@ -40,6 +46,7 @@ function crewOf(workers: number): Crew {
 beforeEach(() => {
   jest.useFakeTimers({ doNotFake: ['nextTick'] });
   actions.length = 0;
+  messages.length = 0;
   forked = [];
   jest.spyOn(cluster, 'setupPrimary').mockReturnValue();
   jest.spyOn(cluster, 'fork').mockImplementation(() => {
@@ -103,4 +110,40 @@ test('one that was given another number in the database is buried by that', asyn
   forked[0]!.emit('exit', null, 'SIGKILL');
   expect(bury.mock.calls.at(-1)).toEqual([7]);
   crew.close();
+});
+
+test('one that is not heard of for a minute is killed, and why is told; one that is heard of is not', async () => {
+  pids = [11, 12, 13];
+  const crew = crewOf(2);
+  await crew.open();
+  const [hung, well] = forked as [FakeWorker, FakeWorker];
+  const kills = () => [hung, well].map((worker) => worker.process.kill.mock.calls.length);
+  for (let second = 0; second < 59; second++) {
+    await jest.advanceTimersByTimeAsync(1_000);
+    well.emit('message', { kind: 'count', connections: 0, newcomers: [] });
+  }
+  expect(kills()).toEqual([0, 0]);
+  await jest.advanceTimersByTimeAsync(10_000);
+  expect([kills(), hung.process.kill.mock.calls]).toEqual([[1, 0], [['SIGKILL']]]);
+  hung.emit('exit', null, 'SIGKILL');
+  expect(messages[0]).toMatch(/^worker 11 ended \(killed: it had not been heard of for 60 s\) with 0/);
+  crew.close();
+});
+
+test('one that does not end when it is to is killed in the end, and told of', async () => {
+  pids = [11];
+  const crew = crewOf(1);
+  await crew.open();
+  const [hung] = forked as [FakeWorker];
+  hung.emit('message', { kind: 'count', connections: 7, newcomers: [] });
+  const drained = crew.drain();
+  await jest.advanceTimersByTimeAsync(10_999);
+  expect(hung.process.kill).not.toHaveBeenCalled();
+  await jest.advanceTimersByTimeAsync(1);
+  expect([hung.process.kill.mock.calls, messages]).toEqual([
+    [['SIGKILL']],
+    ['worker 11 does not end, and is killed with 7 connections'],
+  ]);
+  hung.emit('exit', null, 'SIGKILL');
+  await drained;
 });

@@ -54,13 +54,13 @@ export function decideSecurityConfig(request: SessionCase): RequestDecision {
 }
 
 /**
- * The uplink password goes along with the downlink one: only a login under it shows that both were taken. A base key
- * that this dialect cannot use is none.
+ * The uplink password always goes along: a login under it shows that all was taken, also one that asks for no session
+ * key and so shows no base key. A base key that this dialect cannot use is none.
  */
 function targetsOf({ changes: { wished }, baseKey }: TerminalRecord): number {
-  const both = (wished & CHANGE_TARGETS.downlink) === 0 ? wished : wished | CHANGE_TARGETS.uplink;
   const hasKey = baseKey !== undefined && isWmmpBaseKeySize(baseKey.length);
-  return hasKey ? both : both & ~CHANGE_TARGETS.base_key;
+  const targets = hasKey ? wished : wished & ~CHANGE_TARGETS.base_key;
+  return targets === 0 ? 0 : targets | CHANGE_TARGETS.uplink;
 }
 
 const PASSWORD_SIZE = 8;

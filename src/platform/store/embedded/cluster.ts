@@ -1,4 +1,4 @@
-import { chown, lstat, mkdtemp, open, readdir, rename, rm, writeFile } from 'node:fs/promises';
+import { chown, lstat, mkdtemp, open, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { program } from './binaries';
 import { EmbeddedError } from './errors';
@@ -77,6 +77,18 @@ async function create(home: Home, parent: string, durable: boolean): Promise<voi
   if (durable) await sync(parent);
 }
 
+/** The server itself would only say that its files are incompatible. */
+async function checkVersion({ clusterDir, dataDir, binaries }: Home): Promise<void> {
+  const made = (await readFile(join(clusterDir, 'PG_VERSION'), 'utf8').catch(() => '')).trim();
+  const ours = String(Number.parseInt(binaries.version, 10));
+  // What is no version at all is for the server to judge.
+  if (!/^[0-9.]+$/.test(made) || made === ours) return;
+  throw new EmbeddedError(
+    `M2M_DATA_DIR: the database in ${dataDir} was made by PostgreSQL ${made}, and this release has ${ours}: ` +
+      'take a dump with the release that made it (pg_dump), and bring that into a new data directory',
+  );
+}
+
 /**
  * Makes the cluster where there is none. It appears under its name only when it is complete, so one whose
  * making was interrupted is never taken for a good one.
@@ -85,6 +97,6 @@ export async function ensureCluster(home: Home, durable: boolean): Promise<void>
   const parent = dirname(home.clusterDir);
   await forgetHalfMade(parent);
   const found = await lstat(home.clusterDir).catch(() => undefined);
-  if (found !== undefined) return;
+  if (found !== undefined) return checkVersion(home);
   await create(home, parent, durable);
 }

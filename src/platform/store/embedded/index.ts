@@ -51,7 +51,7 @@ async function startOwned(
  * process ends, however it does. Throws DataDirectoryInUse while another living process has it started.
  */
 export async function startEmbedded(options: EmbeddedOptions): Promise<EmbeddedServer> {
-  const attempt = `the embedded PostgreSQL in ${options.dataDir} cannot be started`;
+  const attempt = `M2M_DATA_DIR: the embedded PostgreSQL in ${options.dataDir} cannot be started`;
   try {
     makeFolder(options.dataDir);
     const layout = layoutOf(options.dataDir);
@@ -71,9 +71,9 @@ export async function startEmbedded(options: EmbeddedOptions): Promise<EmbeddedS
  */
 export async function embeddedStatus(dataDir: string): Promise<'stopped' | 'running'> {
   const layout = layoutOf(dataDir);
-  const deadline = Date.now() + STARTING_PATIENCE_MS;
+  const deadline = performance.now() + STARTING_PATIENCE_MS;
   while ((await currentOwner(layout)) !== undefined) {
-    if ((await accepts(layout.url)) || Date.now() > deadline) return 'running';
+    if ((await accepts(layout.url)) || performance.now() > deadline) return 'running';
     await sleep(50);
   }
   return 'stopped';

@@ -36,7 +36,7 @@ export class Keeper implements EmbeddedServer {
     private readonly report: (why: string) => void,
     private running: Running,
   ) {
-    this.lastStart = Date.now();
+    this.lastStart = performance.now();
     this.logTimer = setInterval(
       () => void boundLog(home.log, LOG_LIMIT).catch(() => undefined),
       LOG_CHECK_MS,
@@ -93,10 +93,10 @@ export class Keeper implements EmbeddedServer {
   private async revive(): Promise<void> {
     const { signal } = this.stopping;
     while (!signal.aborted) {
-      const pause = Math.max(0, this.lastStart + RESTART_MS - Date.now());
+      const pause = Math.max(0, this.lastStart + RESTART_MS - performance.now());
       await sleep(pause, undefined, { signal }).catch(() => undefined);
       if (signal.aborted) return;
-      this.lastStart = Date.now();
+      this.lastStart = performance.now();
       try {
         await clearOrphan(this.home);
         this.running = await launch(this.home, this.parameters, signal);

@@ -92,12 +92,12 @@ const LEFTOVER = /is still in use|lock file .* already exists/;
 
 /** Starts the server and waits until it takes connections. */
 export async function launch(home: Home, parameters: Parameters, stopped: AbortSignal): Promise<Running> {
-  const deadline = Date.now() + LEFTOVER_PATIENCE_MS;
+  const deadline = performance.now() + LEFTOVER_PATIENCE_MS;
   for (;;) {
     try {
       return await launchOnce(home, parameters, stopped);
     } catch (error) {
-      if (!LEFTOVER.test(sayingOf(error)) || stopped.aborted || Date.now() > deadline) throw error;
+      if (!LEFTOVER.test(sayingOf(error)) || stopped.aborted || performance.now() > deadline) throw error;
       await sleep(200);
       await clearOrphan(home);
     }

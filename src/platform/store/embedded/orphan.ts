@@ -31,8 +31,8 @@ function signal(pid: number, name: NodeJS.Signals): void {
 }
 
 async function isGoneWithin(pid: number, ms: number): Promise<boolean> {
-  const deadline = Date.now() + ms;
-  while (isAlive(pid) && Date.now() < deadline) await sleep(20);
+  const deadline = performance.now() + ms;
+  while (isAlive(pid) && performance.now() < deadline) await sleep(20);
   return !isAlive(pid);
 }
 

@@ -57,9 +57,9 @@ async function createDatabase(socketDir: string): Promise<void> {
  */
 export async function untilReady(socketDir: string, given: AbortSignal): Promise<void> {
   const socket = join(socketDir, `.s.PGSQL.${PORT}`);
-  let heard = Date.now();
+  let heard = performance.now();
   let last: unknown;
-  while (!given.aborted && Date.now() - heard < LONGEST_SILENCE_MS) {
+  while (!given.aborted && performance.now() - heard < LONGEST_SILENCE_MS) {
     try {
       await access(socket);
       return await connected(urlOf(socketDir, OWNER), () => Promise.resolve());
@@ -69,7 +69,7 @@ export async function untilReady(socketDir: string, given: AbortSignal): Promise
         await createDatabase(socketDir).catch((reason: unknown) => void (last = reason));
       }
       await sleep(POLL_MS);
-      if (codeOf(error) === STARTING_OR_STOPPING) heard = Date.now();
+      if (codeOf(error) === STARTING_OR_STOPPING) heard = performance.now();
     }
   }
   throw new EmbeddedError(`the embedded PostgreSQL does not let anybody in: ${sayingOf(last)}`);

@@ -37,6 +37,9 @@ kill -KILL $watchdog 2>/dev/null
 exit $code
 `;
 
+/** Seconds beyond the patience with the program, of which the script takes five. */
+const LEEWAY = 15;
+
 /** What to run under the watchdog. */
 export interface WatchedOptions {
   readonly identity: Identity;
@@ -90,5 +93,10 @@ export function spawnWatched(options: WatchedOptions): Watched {
   });
   // Whatever is left of a watchdog that was killed itself sees the end of the pipe too.
   void ended.then(() => stdin.destroy());
-  return { ended, end: () => stdin.end() };
+  const end = (): void => {
+    stdin.end();
+    // One that stands still itself would be waited for for ever. The next step finds what it leaves.
+    setTimeout(() => child.kill('SIGKILL'), (options.patience + LEEWAY) * 1000).unref();
+  };
+  return { ended, end };
 }
