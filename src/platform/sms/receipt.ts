@@ -22,8 +22,8 @@ const DELIVERED_WORDS = /^DELIV(RD|ERED)$/;
 const PENDING_WORDS = /^(ACCEPTD|ACCEPTED|ENROUTE|BUFFRED|BUFFERED|SCHEDULED)$/;
 /** Data coding of UCS-2. */
 const UCS2 = 8;
-/** Digits by which two spellings of a number are compared: with and without country code, or the network's prefix. */
-const COMPARED_DIGITS = /^\+?(\d{7,20})$/;
+/** Numbers that can be compared by their ends. */
+const LONG_ENOUGH = /^\+?(\d{7,20})$/;
 /** As they are kept: without control characters, of which the database takes no NUL; of 65 octets by section 4.4.2. */
 const MESSAGE_ID = /^\P{Cc}{1,255}$/u;
 
@@ -59,10 +59,17 @@ function readText({ dataCoding, octets }: Delivery): string {
 
 /** A receipt comes from the number that the text went to; some SMSCs leave the two as they were. */
 function readPhones({ source, destination }: Delivery): string[] {
-  const [from, to] = [source, destination].map((address) => COMPARED_DIGITS.exec(address)?.[1]);
+  const [from, to] = [source, destination].map((address) => LONG_ENOUGH.exec(address)?.[1]);
   if (from === undefined) return [];
   return to === undefined ? [from] : [from, to];
 }
+
+/**
+ * With country code, with the network's prefix or without, a number ends in the same seven digits, or is shorter: a
+ * text's has five at least.
+ */
+export const endings = (phones: readonly string[]): string[] =>
+  phones.flatMap((digits) => [7, 6, 5].map((count) => digits.slice(-count)));
 
 /**
  * The ids that a text may be known by: some SMSCs answer in hexadecimal and write receipts in decimal or the other way

@@ -1,6 +1,6 @@
 /** Texts to terminals in the database: written by the commit that made them, taken from here to be sent. */
 import { unseal, UnsealError, type KeyRing } from '../../crypto/sealing';
-import { isAmbiguous, spellings } from '../sms/receipt';
+import { endings, isAmbiguous, spellings } from '../sms/receipt';
 import type { OutgoingText, Receipt } from '../sms/transport';
 import type { Database } from './database';
 
@@ -32,22 +32,18 @@ const ACCEPTED = `
 const FAILED = `
   UPDATE m2m.sms_outbox SET status = 'waiting', last_error = $3, next_try_at = now() + make_interval(secs => $4)
   WHERE id = $1 AND attempts = $2 AND status = 'sending'`;
+/** By its number a text fits one of the endings $4. */
+const FITS = `right(ltrim(s.msisdn, '+'), 7) = ANY ($4::text[])`;
 /**
- * $1: ids that it may be known by, the receipt's own first. $4: numbers that it may have gone to. $5: without a number
- * that fits, the receipt's own id is enough. $6: when the receipt came.
- */
-const MAY_BE = `(
-  SELECT coalesce(bool_or(right(p, least(7, length(digits))) = right(digits, 7)), false)
-  FROM unnest($4::text[]) AS p, ltrim(s.msisdn, '+') AS digits)`;
-/**
- * What the network could not deliver goes out again, later and later, where it is still of use. Undecided: it may be
- * about a text of which no answer of the network has been written down yet.
+ * A receipt is about a text whose number fits, under any spelling $1 of the id; else, if $5, about one under its own
+ * spelling, the first. What the network could not deliver goes out again, later and later, where it is still of use.
+ * Undecided: it may be about a text of which no answer had been written down when it came, at $6.
  */
 const RECEIPT = `
   WITH meant AS (
     SELECT s.id, s.terminal_id, s.change_id, s.text IS NOT NULL AS kept FROM m2m.sms_outbox AS s
-    WHERE s.message_id = ANY ($1::text[]) AND s.status = 'sent' AND (${MAY_BE} OR $5 AND s.message_id = ($1::text[])[1])
-    ORDER BY ${MAY_BE} DESC, array_position($1::text[], s.message_id), s.id DESC
+    WHERE s.message_id = ANY ($1::text[]) AND s.status = 'sent' AND (${FITS} OR $5 AND s.message_id = ($1::text[])[1])
+    ORDER BY ${FITS} DESC, array_position($1::text[], s.message_id), s.id DESC
     LIMIT 1 FOR NO KEY UPDATE OF s
   ), settled AS (
     UPDATE m2m.sms_outbox AS o SET
@@ -70,10 +66,12 @@ const RECEIPT = `
   SELECT settled.id, settled.serial, came.at, EXISTS (
     SELECT FROM m2m.sms_outbox AS s
     WHERE s.status = 'sending' AND s.next_try_at > now()
-      AND s.next_try_at <= to_timestamp(came.at) + interval '${LEASE} seconds' AND ($5 OR ${MAY_BE}))
+      AND s.next_try_at <= to_timestamp(came.at) + interval '${LEASE} seconds' AND ($5 OR ${FITS}))
   FROM (SELECT coalesce($6::float8, extract(epoch FROM now())::float8) AS at) AS came LEFT JOIN settled ON true`;
-/** Of many rows at once those that somebody holds are passed over until the next time: an operator's transaction may
- * hold the texts of one terminal and wait for those of another. */
+/**
+ * Of many rows at once those that somebody holds are passed over until the next time: an operator's transaction may
+ * hold the texts of one terminal and wait for those of another.
+ */
 const rowsWhere = (condition: string): string =>
   `WHERE id IN (SELECT id FROM m2m.sms_outbox WHERE ${condition} FOR UPDATE SKIP LOCKED)`;
 const GIVE_UP = `
@@ -169,7 +167,7 @@ export class Outbox {
     const ids = phones.length > 0 ? spellings(messageId) : [messageId];
     const idIsEnough = phones.length === 0 || !isAmbiguous(messageId);
     const why = `not delivered: ${state}`;
-    const [row] = await this.run(RECEIPT, [ids, delivered, why, phones, idIsEnough, cameAt]);
+    const [row] = await this.run(RECEIPT, [ids, delivered, why, endings(phones), idIsEnough, cameAt]);
     const [id, serial, at, undecided] = row!;
     return {
       text: id === null ? undefined : { id: Number(id), serial: serial as string },

@@ -1,4 +1,5 @@
-import { readReceipt, spellings, type Delivery } from '../../../src/platform/sms/receipt';
+import fc from 'fast-check';
+import { endings, readReceipt, spellings, type Delivery } from '../../../src/platform/sms/receipt';
 
 const RECEIPT = 0x04;
 
@@ -108,4 +109,17 @@ describe('spellings of an id', () => {
   test.each(['3f2a-1', 'id_7', 'x1', '0x', '', 'f'.repeat(40)])('%s is only itself', (id) => {
     expect(spellings(id)).toEqual([id]);
   });
+});
+
+test('numbers are compared by their last seven digits, or all of a shorter one', () => {
+  expect(endings(['0791234567']).sort()).toEqual(['1234567', '234567', '34567']);
+  const digits = (least: number, most: number) =>
+    fc.string({ unit: fc.constantFrom('0', '1'), minLength: least, maxLength: most });
+  fc.assert(
+    fc.property(digits(7, 20), digits(5, 15), fc.boolean(), (phone, other, same) => {
+      const known = same ? phone.slice(-Math.max(5, other.length)) : other;
+      const counted = Math.min(7, known.length);
+      expect(endings([phone]).includes(known.slice(-7))).toBe(phone.slice(-counted) === known.slice(-7));
+    }),
+  );
 });
