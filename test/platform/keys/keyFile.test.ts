@@ -12,8 +12,8 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(directory, { recursive: true, force: true }));
 
-test('a new file has keys, mode 0600 whatever the umask, and is never replaced', () => {
-  const before = process.umask(0);
+test.each([0, 0o777])('a new file has keys, mode 0600 whatever the umask (%i), and is never replaced', (umask) => {
+  const before = process.umask(umask);
   makeKeyFile(file);
   process.umask(before);
   expect(statSync(file).mode & 0o777).toBe(0o600);
