@@ -23,7 +23,10 @@ test('each change by what it is; one that is for a single gateway is no operator
   );
   expect(told).toEqual([
     ['terminal-provisioned', { message: 'T1 provisioned', serial: 'T1' }],
-    ['terminal-changed', { message: 'T2 changed: suspend_terminal', detail: 'suspend_terminal', serial: 'T2' }],
+    [
+      'terminal-changed',
+      { message: 'T2 changed: suspend_terminal', detail: 'suspend_terminal', serial: 'T2' },
+    ],
     ['throttle-lifted', { message: 'failed attempts of T4 from 192.0.2.0/24 are forgotten', serial: 'T4' }],
     ['throttle-lifted', { message: 'failed attempts of all serials from 192.0.2.1/32 are forgotten' }],
     ['throttle-lifted', { message: 'failed attempts of T5 from everywhere are forgotten', serial: 'T5' }],

@@ -41,7 +41,12 @@ test('a request that is long in coming is given up, and connections that only st
   let closed = 0;
   for (let n = 0; n < 257; n++) {
     const socket = connect({ host: '127.0.0.1', port: (server.address() as AddressInfo).port });
-    sockets.push(socket.on('error', () => undefined).on('close', () => closed++).resume());
+    sockets.push(
+      socket
+        .on('error', () => undefined)
+        .on('close', () => closed++)
+        .resume(),
+    );
   }
   await eventually('the end of one', () => closed === 1);
   expect(sockets.filter(({ destroyed }) => !destroyed)).toHaveLength(256);
