@@ -219,11 +219,14 @@ test('where nothing comes of that login the session is judged afterwards', async
   expect(ended).toHaveBeenCalledTimes(1);
 });
 
-test('a session whose login was under way when its terminal was named is judged by a look of its own', async () => {
+test.each([
+  ['when its terminal was named', 900],
+  ['since the very millisecond in which it was named', 1_000],
+])('a session whose login was under way %s is judged by a look of its own', async (_, since) => {
   const { effects, ended, superseded, answer, asked } = workshop();
   superseded();
   expect(asked).toHaveLength(0);
-  effects.began(loggedIn(OLD), 900);
+  effects.began(loggedIn(OLD), since);
   await answer(view(ELSEWHERE));
   expect(ended).toHaveBeenCalledTimes(1);
 });
@@ -354,5 +357,5 @@ test('a wish is told once, however often the terminal is looked at, and another 
     'wished: uplink',
     'wished: uplink, downlink',
   ]);
-  expect(connection.send).toHaveBeenCalledTimes(2);
+  expect((connection.send as jest.Mock).mock.calls).toHaveLength(2);
 });
