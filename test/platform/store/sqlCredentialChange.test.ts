@@ -3,9 +3,11 @@ import type { Client } from 'pg';
 import {
   call,
   imeiOf,
+  logIn,
   openFixture,
   provision,
   refusal,
+  sessionOf,
   someoneWaits,
   type Arguments,
   type Fixture,
@@ -71,6 +73,50 @@ test.each<[string, Arguments, (action: string) => unknown]>([
   const serial = await changing();
   await call(client, name, { serial, ...args });
   expect(await state(serial)).toEqual(becomes(name));
+});
+
+describe('values under which a terminal of WMMP 3.0 has logged in, and which it may hold alone', () => {
+  const show = (by: Client, serial: string) =>
+    by.query(`UPDATE m2m.credential SET change_shown_id = change_id WHERE terminal_id = ${OF}`, [serial]);
+
+  test.each<[string, Arguments, string | null]>([
+    ['rebind_terminal', { imei: imeiOf(800_002), imsi: '460800002', msisdn: null }, '5'],
+    ['cancel_credential_change', {}, '5'],
+    ['set_credentials', { uplink_password: Buffer.from('new') }, null],
+    ['drop_base_key', {}, null],
+  ])('%s: they stay, unless others take their place', async (name, args, left) => {
+    const serial = await changing();
+    await show(client, serial);
+    await call(client, name, { serial, ...args });
+    expect(await state(serial)).toMatchObject({ change: left, held: left !== null });
+  });
+
+  test('likewise where that login is just being committed', async () => {
+    const serial = await changing();
+    const gateway = await fixture.open();
+    await gateway.query('BEGIN');
+    await show(gateway, serial);
+    const cancelled = call(client, 'cancel_credential_change', { serial });
+    await someoneWaits(gateway);
+    await gateway.query('COMMIT');
+    expect([await cancelled, (await state(serial)).change]).toEqual(['unchanged', '5']);
+  });
+});
+
+test('an end that comes after a session has ended leaves what was said of it', async () => {
+  const serial = await changing();
+  await logIn(client, serial);
+  await call(client, 'suspend_terminal', { serial });
+  const ended = await sessionOf(client, serial);
+  expect(ended).toMatchObject({
+    session_id: null,
+    session_key: null,
+    connected: false,
+    end_reason: 'suspended',
+  });
+  await call(client, 'set_credentials', { serial, uplink_password: Buffer.from('new') });
+  const { ended_at, end_reason } = await sessionOf(client, serial);
+  expect([ended_at, end_reason]).toEqual([ended.ended_at, 'suspended']);
 });
 
 test('a wish for a base key, alone or with others, needs one that it replaces', async () => {
