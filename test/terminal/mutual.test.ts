@@ -1,6 +1,6 @@
 /** The device's look at who claims to be the platform, before it shows anything of itself. */
 import { firstCode } from '../../src/crypto/mutual';
-import { commandRow } from '../../src/protocol/commands';
+import { commandRow, UNSIGNED_RESPONSE } from '../../src/protocol/commands';
 import { encodeUnsigned } from '../../src/protocol/encode';
 import { readHeader, RESPONSE_BIT, serialBytes, VERSION_4_0 } from '../../src/protocol/header';
 import { RESULTS, type ResultName } from '../../src/protocol/results';
@@ -76,11 +76,7 @@ test('a no means later, and never longer than a quarter of an hour', () => {
       encodeUnsigned({
         header: { ...header, result: RESULTS[result].code },
         fields: { retryAfter },
-        shape: {
-          ...commandRow('AUTH_CHALLENGE').response!,
-          permitted: new Set(['retryAfter']),
-          required: [],
-        },
+        shape: UNSIGNED_RESPONSE,
       }),
     );
   };
