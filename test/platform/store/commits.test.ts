@@ -162,6 +162,7 @@ test('who takes over from a living process tells it; from himself, from the dead
   await logIn({ sessionId: '00000000000000e2' }, there);
   expect(await told()).toEqual([]);
   await seen('0 s');
+  await logIn({ sessionId: '00000000000000e0' });
   await logIn({ sessionId: '00000000000000e3' });
   await here.detach({ terminalId: login.terminalId, sessionId: '00000000000000e3' });
   await logIn({ sessionId: '00000000000000e4' }, there);
