@@ -102,6 +102,15 @@ test('a peer that reads again after a while is served on', async () => {
   await eventually('all frames', () => handled === 60);
 });
 
+test('likewise one that has nothing more to say: FIN comes behind its last answer', async () => {
+  handle = () => ({ bytes: Buffer.alloc(256 * 1024) });
+  client.pause();
+  client.end(frames(60));
+  await eventually('a stalled one', () => connection.overdue(time + 10_001) === 'stalled');
+  client.resume();
+  await eventually('all frames', () => handled === 60);
+});
+
 test('a peer that does not read is told nothing, and so counted once: when it is given up', async () => {
   handle = () => ({ bytes: Buffer.alloc(256 * 1024) });
   client.pause();
@@ -134,6 +143,19 @@ test('frames behind one that waits are held within bounds: reading pauses', asyn
   expect(handled).toBe(1);
   release();
   await eventually('more frames', () => handled > 1000);
+});
+
+test('likewise where each comes by itself: no more than 64 wait', () => {
+  handle = () => new Promise(() => undefined);
+  const socket = new Duplex({ read: () => undefined }) as Socket;
+  const alone = new Connection(socket, options, originOf(anywhere, time));
+  alone.begin({ terminal: { serial: 'T1' } } as Session);
+  const paused = Array.from({ length: 65 }, () => {
+    socket.emit('data', frame);
+    return socket.isPaused();
+  });
+  // One is being handled.
+  expect([paused.indexOf(true), handled]).toEqual([64, 1]);
 });
 
 test('turns are taken in order, and one that is not due yet holds up those behind it', async () => {
@@ -171,6 +193,21 @@ test('the login deadline does not hit who waits for an answer', async () => {
   expect(connection.overdue(time + 10_000)).toBeUndefined();
   release();
   await eventually('the deadline', () => connection.overdue(time + 10_000) === 'login-deadline');
+});
+
+test('silence within a session counts from the latest frame, however long its answer took', async () => {
+  connection.begin({ terminal: { serial: 'T1' } } as Session);
+  const arrived = time;
+  handle = async () => {
+    await Promise.resolve();
+    time += 700;
+    return { bytes: Buffer.of(1) };
+  };
+  const answered = new Promise((resolve) => client.once('data', resolve));
+  client.write(frames(1));
+  await answered;
+  expect(connection.overdue(arrived + 999)).toBeUndefined();
+  expect(connection.overdue(arrived + 1000)).toBe('idle');
 });
 
 test('sent away: behind the frame that is handled; unless that is a reason to stay, and then nothing is lost', async () => {
@@ -213,6 +250,15 @@ test('who only keeps asking is not waited for beyond the login deadline', async 
   await new Promise((resolve) => setTimeout(resolve, 100));
   expect(connection.overdue(time)).toBe('login-deadline');
   expect(handled).toBe(3);
+});
+
+test('who is told to come back may take his time, but not for ever', async () => {
+  handle = () => ({ bytes: Buffer.of(1), patience: time + 3_600_000 });
+  const answered = new Promise((resolve) => client.once('data', resolve));
+  client.write(frames(1));
+  await answered;
+  expect(connection.overdue(time + 69_999)).toBeUndefined();
+  expect(connection.overdue(time + 70_000)).toBe('login-deadline');
 });
 
 test('an answer that was long in the making leaves at the next whole multiple, by the listener’s clock', async () => {
