@@ -1,10 +1,8 @@
 /** The connection on real sockets, with time and answers as the test wants them. */
-import fc from 'fast-check';
 import { Duplex } from 'node:stream';
 import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 import {
   Connection,
-  untilMultiple,
   type ConnectionHandler,
   type ConnectionOptions,
   type Outcome,
@@ -310,112 +308,5 @@ describe('a fault of ours', () => {
       client.end();
       await eventually('its end', () => closed === 1);
     },
-  );
-});
-
-describe('300 at once', () => {
-  let sockets: Socket[];
-  let all: Connection[];
-  const turn = () => new Promise((resolve) => setImmediate(resolve));
-
-  beforeEach(async () => {
-    sockets = Array.from({ length: 300 }, () => new Duplex({ read: () => undefined }) as Socket);
-    all = sockets.map((socket) => new Connection(socket, options, originOf(anywhere, time)));
-    handle = () => ({});
-    // Nothing of earlier tests counts in this turn.
-    await turn();
-  });
-
-  /** @returns what `count` says in each turn of the event loop, until it says 300 */
-  async function inTurns(count: () => number): Promise<number[]> {
-    const counts = [count()];
-    while (counts.at(-1) !== 300) {
-      await turn();
-      counts.push(count());
-    }
-    return counts;
-  }
-
-  test('hang up: some are let go in each turn of the event loop', async () => {
-    for (const socket of sockets) socket.emit('end');
-    expect(await inTurns(() => sockets.filter(({ destroyed }) => destroyed).length)).toEqual([128, 256, 300]);
-  });
-
-  test('send their first frame: some are handled in each turn', async () => {
-    for (const socket of sockets) socket.emit('data', frame);
-    expect(await inTurns(() => handled)).toEqual([128, 256, 300]);
-  });
-
-  test('send it with FIN behind it: all are handled before they are let go', async () => {
-    for (const socket of sockets) {
-      socket.emit('data', frame);
-      socket.emit('end');
-    }
-    expect(await inTurns(() => handled)).toEqual([128, 256, 300]);
-    await eventually('the last ones', () => sockets.every(({ destroyed }) => destroyed));
-  });
-
-  test('nobody is late whose frame waits for its turn, and nobody takes two turns', async () => {
-    for (const socket of [...sockets, ...sockets]) socket.emit('data', frame);
-    const late = () => all.filter((connection) => connection.overdue(time + 10_000) !== undefined).length;
-    expect(await inTurns(late)).toEqual([0, 128, 256, 300]);
-    expect(handled).toBe(600);
-  });
-
-  test.each(['without', 'with'])(
-    'a read brings 40 frames, %s a session: four in each turn',
-    async (which) => {
-      const [connection, socket] = [all[0]!, sockets[0]!];
-      if (which === 'with') connection.begin({ terminal: { serial: 'T1' } } as Session);
-      handle = (n) => (n % 2 === 0 ? Promise.resolve({}) : {});
-      socket.push(frames(40));
-      socket.push(null);
-      const counts = [handled];
-      while (!socket.destroyed) {
-        await turn();
-        counts.push(handled);
-      }
-      const steps = counts.map((count, i) => count - (counts[i - 1] ?? 0));
-      // Ours and theirs are not the same turns: a look may fall between.
-      expect(Math.max(...steps)).toBeLessThanOrEqual(8);
-      expect(handled).toBe(40);
-    },
-  );
-
-  test('who was let go and has work again keeps his connection until it is done', async () => {
-    for (const socket of sockets) socket.emit('end');
-    const [connection, socket] = [all[299]!, sockets[299]!];
-    const written: Buffer[] = [];
-    socket._write = (chunk: Buffer, _encoding, done) => {
-      written.push(chunk);
-      done();
-    };
-    connection.later(async () => {
-      for (let n = 0; n < 5; n++) await turn();
-      return frame;
-    });
-    await eventually('the last one', () => socket.destroyed);
-    expect(written).toEqual([frame]);
-  });
-
-  test('who has a session is served at once', () => {
-    for (const connection of all) connection.begin({ terminal: { serial: 'T1' } } as Session);
-    for (const socket of sockets) socket.emit('data', frame);
-    expect(handled).toBe(300);
-  });
-});
-
-test('whole multiples, at least one of them', () => {
-  expect([0, 1, 49, 50, 51, 100].map((elapsed) => elapsed + untilMultiple(elapsed, 50))).toEqual([
-    50, 50, 50, 50, 100, 100,
-  ]);
-  expect(untilMultiple(7, 0)).toBe(0);
-  fc.assert(
-    fc.property(fc.nat(1e6), fc.integer({ min: 1, max: 10_000 }), (elapsed, every) => {
-      const wait = untilMultiple(elapsed, every);
-      expect((elapsed + wait) % every).toBe(0);
-      expect(wait).toBeGreaterThanOrEqual(0);
-      expect(wait).toBeLessThanOrEqual(every);
-    }),
   );
 });
