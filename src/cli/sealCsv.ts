@@ -53,7 +53,7 @@ export async function* readTerminals(input: Readable): AsyncGenerator<TerminalLi
     throw error instanceof CsvError ? explained(error, names) : error;
   }
   if (names === undefined) throw new Error('line 1: there is no header');
-  if (isEmpty) throw new Error('there is no terminal behind the header');
+  if (isEmpty) throw new Error('line 1: there is no terminal behind the header');
 }
 
 /** @param take called as soon as a row is read, so that an error behind the header knows its columns */

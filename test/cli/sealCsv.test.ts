@@ -83,7 +83,7 @@ const not = (text: string) => Buffer.concat([Buffer.from(text), Buffer.of(0xff, 
 
 test.each<[string, string | Buffer, string]>([
   ['nothing', '', 'line 1: there is no header'],
-  ['a header only', `${HEADER}\n`, 'there is no terminal behind the header'],
+  ['a header only', `${HEADER}\n`, 'line 1: there is no terminal behind the header'],
   ['empty lines', '\n\n', 'line 1: there is no header'],
   ['a column twice', `${HEADER},imei\n${GOOD},1\n`, 'line 1: column imei stands twice'],
   ['an unknown column', 'serial,colour\n', 'line 1: no column colour'],

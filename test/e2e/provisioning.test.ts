@@ -219,7 +219,10 @@ describeWithPsql('m2m seal', () => {
   });
 
   test.each([
-    ['serial,imei,imsi,uplink_password,downlink_password\n', 'there is no terminal behind the header'],
+    [
+      'serial,imei,imsi,uplink_password,downlink_password\n',
+      'line 1: there is no terminal behind the header',
+    ],
     ['serial,imei\n', 'line 1: column imsi is missing'],
     ['serial,imei,imsi,uplink_password,downlink_password,colour\n', 'line 1: no column colour'],
     ['serial,imei,imsi,uplink_password,downlink_password\nT-1,1,1,,x\n', 'line 2: uplink_password is empty'],

@@ -29,7 +29,9 @@ test('an unsigned no ends nothing once a login has succeeded', () => {
   expect(afterLogin(unsigned('AUTH_FAILED'), false, 0, 0).kind).toBe('reconnect');
   expect(afterLogin(unsigned('BUSY', 900), true, 0, 0)).toEqual({ kind: 'reconnect', wait: 900 });
   expect(afterLogin(signed('SUSPENDED'), false, 0, 0).kind).toBe('stop');
-  expect(afterLogin(signed('REPLAY'), true, 0, 0).kind).toBe('reconnect');
+  expect([0, 2, 3].map((attempt) => afterLogin(signed('REPLAY'), true, attempt, 0).kind)).toEqual([
+    ...['reconnect', 'reconnect', 'stop'],
+  ]);
 });
 
 test('heartbeats go on after what passes', () => {

@@ -83,3 +83,16 @@ test('what went away meanwhile is told as an error', async () => {
   await eventually('the error', () => errors.length > 0);
   expect(errors[0]).toMatchObject({ code: 'ENOENT' });
 });
+
+test('once it is ended nothing is read any more', () => {
+  jest.useFakeTimers();
+  try {
+    const read = jest.fn(() => 'two');
+    end = followFile(path, { read, isHeld: () => false, onContent: read, onError: read });
+    end();
+    jest.advanceTimersByTime(10_000);
+    expect(read).not.toHaveBeenCalled();
+  } finally {
+    jest.useRealTimers();
+  }
+});

@@ -84,6 +84,23 @@ test.each([
   expect(wrong).not.toThrow(/hidden/);
 });
 
+test.each([
+  'smpp://user:hidden567@smsc.example:2775',
+  'smpp://sixteen-letters.:hidden@smsc.example',
+  'smpp://:hidden@smsc.example',
+  'smpp://user:hidden%@smsc.example',
+  'ftp://user:hidden@example.com/',
+])('M2M_SMS=%s is refused, and not shown', (url) => {
+  const wrong = () => readSettings({ M2M_SMS: url });
+  expect(wrong).toThrow(/^M2M_SMS holds something else; it may hold outbox, smpp:/);
+  expect(wrong).not.toThrow(/hidden/);
+});
+
+test('an SMSC takes 15 characters of user, and 8 of password', () => {
+  const url = 'smpp://fifteen-letters:hidden78@smsc.example';
+  expect(readSettings({ M2M_SMS: url }).sms).toMatchObject({ user: 'fifteen-letters', password: 'hidden78' });
+});
+
 test('an empty variable counts as unset, as env files leave them', () => {
   expect(readSettings({ M2M_SESSION_TTL: '', DATABASE_URL: '' })).toMatchObject({
     sessionTtl: 86400,

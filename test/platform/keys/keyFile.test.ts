@@ -12,17 +12,20 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(directory, { recursive: true, force: true }));
 
-test('a new file has keys, mode 0600 whatever the umask, and is never replaced', () => {
-  const before = process.umask(0);
-  makeKeyFile(file);
-  process.umask(before);
-  expect(statSync(file).mode & 0o777).toBe(0o600);
-  const keys = readKeyFile(file);
-  expect(keys.sealing).toHaveLength(1);
-  expect(keys.sealing[0]!.key).toHaveLength(32);
-  makeKeyFile(file);
-  expect(readKeyFile(file)).toEqual(keys);
-});
+test.each([0, 0o777])(
+  'a new file has keys, mode 0600 whatever the umask (%i), and is never replaced',
+  (umask) => {
+    const before = process.umask(umask);
+    makeKeyFile(file);
+    process.umask(before);
+    expect(statSync(file).mode & 0o777).toBe(0o600);
+    const keys = readKeyFile(file);
+    expect(keys.sealing).toHaveLength(1);
+    expect(keys.sealing[0]!.key).toHaveLength(32);
+    makeKeyFile(file);
+    expect(readKeyFile(file)).toEqual(keys);
+  },
+);
 
 test('what a start was killed over is not in the way of one with the same process number', () => {
   writeFileSync(`${file}.${process.pid}.new`, '');

@@ -1,10 +1,8 @@
 /** The connection on real sockets, with time and answers as the test wants them. */
-import fc from 'fast-check';
 import { Duplex } from 'node:stream';
 import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 import {
   Connection,
-  untilMultiple,
   type ConnectionHandler,
   type ConnectionOptions,
   type Outcome,
@@ -102,6 +100,15 @@ test('a peer that reads again after a while is served on', async () => {
   await eventually('all frames', () => handled === 60);
 });
 
+test('likewise one that has nothing more to say: FIN comes behind its last answer', async () => {
+  handle = () => ({ bytes: Buffer.alloc(256 * 1024) });
+  client.pause();
+  client.end(frames(60));
+  await eventually('a stalled one', () => connection.overdue(time + 10_001) === 'stalled');
+  client.resume();
+  await eventually('all frames', () => handled === 60);
+});
+
 test('a peer that does not read is told nothing, and so counted once: when it is given up', async () => {
   handle = () => ({ bytes: Buffer.alloc(256 * 1024) });
   client.pause();
@@ -134,6 +141,19 @@ test('frames behind one that waits are held within bounds: reading pauses', asyn
   expect(handled).toBe(1);
   release();
   await eventually('more frames', () => handled > 1000);
+});
+
+test('likewise where each comes by itself: no more than 64 wait', () => {
+  handle = () => new Promise(() => undefined);
+  const socket = new Duplex({ read: () => undefined }) as Socket;
+  const alone = new Connection(socket, options, originOf(anywhere, time));
+  alone.begin({ terminal: { serial: 'T1' } } as Session);
+  const paused = Array.from({ length: 65 }, () => {
+    socket.emit('data', frame);
+    return socket.isPaused();
+  });
+  // One is being handled.
+  expect([paused.indexOf(true), handled]).toEqual([64, 1]);
 });
 
 test('turns are taken in order, and one that is not due yet holds up those behind it', async () => {
@@ -171,6 +191,21 @@ test('the login deadline does not hit who waits for an answer', async () => {
   expect(connection.overdue(time + 10_000)).toBeUndefined();
   release();
   await eventually('the deadline', () => connection.overdue(time + 10_000) === 'login-deadline');
+});
+
+test('silence within a session counts from the latest frame, however long its answer took', async () => {
+  connection.begin({ terminal: { serial: 'T1' } } as Session);
+  const arrived = time;
+  handle = async () => {
+    await Promise.resolve();
+    time += 700;
+    return { bytes: Buffer.of(1) };
+  };
+  const answered = new Promise((resolve) => client.once('data', resolve));
+  client.write(frames(1));
+  await answered;
+  expect(connection.overdue(arrived + 999)).toBeUndefined();
+  expect(connection.overdue(arrived + 1000)).toBe('idle');
 });
 
 test('sent away: behind the frame that is handled; unless that is a reason to stay, and then nothing is lost', async () => {
@@ -213,6 +248,15 @@ test('who only keeps asking is not waited for beyond the login deadline', async 
   await new Promise((resolve) => setTimeout(resolve, 100));
   expect(connection.overdue(time)).toBe('login-deadline');
   expect(handled).toBe(3);
+});
+
+test('who is told to come back may take his time, but not for ever', async () => {
+  handle = () => ({ bytes: Buffer.of(1), patience: time + 3_600_000 });
+  const answered = new Promise((resolve) => client.once('data', resolve));
+  client.write(frames(1));
+  await answered;
+  expect(connection.overdue(time + 69_999)).toBeUndefined();
+  expect(connection.overdue(time + 70_000)).toBe('login-deadline');
 });
 
 test('an answer that was long in the making leaves at the next whole multiple, by the listener’s clock', async () => {
@@ -264,112 +308,5 @@ describe('a fault of ours', () => {
       client.end();
       await eventually('its end', () => closed === 1);
     },
-  );
-});
-
-describe('300 at once', () => {
-  let sockets: Socket[];
-  let all: Connection[];
-  const turn = () => new Promise((resolve) => setImmediate(resolve));
-
-  beforeEach(async () => {
-    sockets = Array.from({ length: 300 }, () => new Duplex({ read: () => undefined }) as Socket);
-    all = sockets.map((socket) => new Connection(socket, options, originOf(anywhere, time)));
-    handle = () => ({});
-    // Nothing of earlier tests counts in this turn.
-    await turn();
-  });
-
-  /** @returns what `count` says in each turn of the event loop, until it says 300 */
-  async function inTurns(count: () => number): Promise<number[]> {
-    const counts = [count()];
-    while (counts.at(-1) !== 300) {
-      await turn();
-      counts.push(count());
-    }
-    return counts;
-  }
-
-  test('hang up: some are let go in each turn of the event loop', async () => {
-    for (const socket of sockets) socket.emit('end');
-    expect(await inTurns(() => sockets.filter(({ destroyed }) => destroyed).length)).toEqual([128, 256, 300]);
-  });
-
-  test('send their first frame: some are handled in each turn', async () => {
-    for (const socket of sockets) socket.emit('data', frame);
-    expect(await inTurns(() => handled)).toEqual([128, 256, 300]);
-  });
-
-  test('send it with FIN behind it: all are handled before they are let go', async () => {
-    for (const socket of sockets) {
-      socket.emit('data', frame);
-      socket.emit('end');
-    }
-    expect(await inTurns(() => handled)).toEqual([128, 256, 300]);
-    await eventually('the last ones', () => sockets.every(({ destroyed }) => destroyed));
-  });
-
-  test('nobody is late whose frame waits for its turn, and nobody takes two turns', async () => {
-    for (const socket of [...sockets, ...sockets]) socket.emit('data', frame);
-    const late = () => all.filter((connection) => connection.overdue(time + 10_000) !== undefined).length;
-    expect(await inTurns(late)).toEqual([0, 128, 256, 300]);
-    expect(handled).toBe(600);
-  });
-
-  test.each(['without', 'with'])(
-    'a read brings 40 frames, %s a session: four in each turn',
-    async (which) => {
-      const [connection, socket] = [all[0]!, sockets[0]!];
-      if (which === 'with') connection.begin({ terminal: { serial: 'T1' } } as Session);
-      handle = (n) => (n % 2 === 0 ? Promise.resolve({}) : {});
-      socket.push(frames(40));
-      socket.push(null);
-      const counts = [handled];
-      while (!socket.destroyed) {
-        await turn();
-        counts.push(handled);
-      }
-      const steps = counts.map((count, i) => count - (counts[i - 1] ?? 0));
-      // Ours and theirs are not the same turns: a look may fall between.
-      expect(Math.max(...steps)).toBeLessThanOrEqual(8);
-      expect(handled).toBe(40);
-    },
-  );
-
-  test('who was let go and has work again keeps his connection until it is done', async () => {
-    for (const socket of sockets) socket.emit('end');
-    const [connection, socket] = [all[299]!, sockets[299]!];
-    const written: Buffer[] = [];
-    socket._write = (chunk: Buffer, _encoding, done) => {
-      written.push(chunk);
-      done();
-    };
-    connection.later(async () => {
-      for (let n = 0; n < 5; n++) await turn();
-      return frame;
-    });
-    await eventually('the last one', () => socket.destroyed);
-    expect(written).toEqual([frame]);
-  });
-
-  test('who has a session is served at once', () => {
-    for (const connection of all) connection.begin({ terminal: { serial: 'T1' } } as Session);
-    for (const socket of sockets) socket.emit('data', frame);
-    expect(handled).toBe(300);
-  });
-});
-
-test('whole multiples, at least one of them', () => {
-  expect([0, 1, 49, 50, 51, 100].map((elapsed) => elapsed + untilMultiple(elapsed, 50))).toEqual([
-    50, 50, 50, 50, 100, 100,
-  ]);
-  expect(untilMultiple(7, 0)).toBe(0);
-  fc.assert(
-    fc.property(fc.nat(1e6), fc.integer({ min: 1, max: 10_000 }), (elapsed, every) => {
-      const wait = untilMultiple(elapsed, every);
-      expect((elapsed + wait) % every).toBe(0);
-      expect(wait).toBeGreaterThanOrEqual(0);
-      expect(wait).toBeLessThanOrEqual(every);
-    }),
   );
 });

@@ -1,6 +1,6 @@
 import { Writable } from 'node:stream';
 import fc from 'fast-check';
-import { createLog } from '../../../src/platform/ops/log';
+import { createLog, type LogFacts } from '../../../src/platform/ops/log';
 import { LogSink } from '../../../src/platform/ops/logSink';
 import { RollUp } from '../../../src/platform/ops/rollUp';
 
@@ -48,6 +48,45 @@ test('a line is one JSON object with ECS names; what is absent is left out; iden
   });
   expect(Date.parse(line['@timestamp'] as string)).not.toBeNaN();
   expect(Object.keys(line)).not.toContain('event.reason');
+});
+
+test('every fact has its name, which is a contract', async () => {
+  const { stream, written } = target('takes');
+  const sink = new LogSink(stream);
+  const log = createLog({ sink, level: 'info', gateway: 'gw', identifiers: 'full' });
+  const facts: Required<LogFacts> = {
+    ...{ message: 'm', level: 'warn', outcome: 'failure', reason: 'replay', detail: 'd', duration: 1 },
+    ...{ ip: '192.0.2.1', port: 4711, serial: 'T1', imei: '868123000000019', imsi: '460001234567890' },
+    ...{ sessionId: '0123456789abcdef', command: 'LOGIN', version: '4.0', sequence: 7, count: 2 },
+    ...{ firmware: 'F1', listen: 'a:1', opsListen: 'b:2', tlsListen: 'c:3', error: 'e' },
+  };
+  log.event('terminal-login', facts);
+  await sink.flush();
+  expect(JSON.parse(written.join(''))).toEqual({
+    '@timestamp': expect.any(String) as string,
+    ...{ 'log.level': 'warn', message: 'm', 'ecs.version': '8.10.0', 'process.pid': process.pid },
+    ...{ 'event.action': 'terminal-login', 'event.outcome': 'failure', 'event.reason': 'replay' },
+    ...{ 'event.duration': 1, 'error.message': 'e', 'source.ip': '192.0.2.1', 'source.port': 4711 },
+    ...{ 'device.id': 'T1', 'm2m.imei': '868123000000019', 'm2m.imsi': '460001234567890' },
+    ...{ 'm2m.session_id': '0123456789abcdef', 'm2m.command': 'LOGIN', 'm2m.version': '4.0' },
+    ...{ 'm2m.sequence': 7, 'm2m.count': 2, 'm2m.firmware': 'F1', 'm2m.detail': 'd', 'm2m.gateway': 'gw' },
+    ...{ 'm2m.listen': 'a:1', 'm2m.ops_listen': 'b:2', 'm2m.tls_listen': 'c:3' },
+  });
+});
+
+test.each([
+  ['12345678', '********'],
+  ['123456789', '12345**89'],
+  ['460001234567890', '46000********90'],
+])('an identifier is masked: %s', async (imsi, shown) => {
+  const { stream, written } = target('takes');
+  const sink = new LogSink(stream);
+  createLog({ sink, level: 'info', gateway: 'gw', identifiers: 'masked' }).event('terminal-login', {
+    message: 'in',
+    imsi,
+  });
+  await sink.flush();
+  expect(JSON.parse(written.join(''))).toMatchObject({ 'm2m.imsi': shown });
 });
 
 test('whatever a field holds, it stays one field of one line', async () => {
@@ -101,6 +140,26 @@ test('repeats become one line with a count; the first is told at once', () => {
   expect(told).toEqual([1]);
   rollUp.stop();
   expect(told).toEqual([1, 4]);
+});
+
+test('what comes again a second later is told at once, and what does not is not told again', () => {
+  jest.useFakeTimers();
+  try {
+    const rollUp = new RollUp();
+    const told: number[] = [];
+    const note = () => rollUp.note('a', (count) => told.push(count));
+    for (let n = 0; n < 3; n++) note();
+    jest.advanceTimersByTime(1_000);
+    expect(told).toEqual([1, 2]);
+    jest.advanceTimersByTime(5_000);
+    expect(told).toEqual([1, 2]);
+    note();
+    expect(told).toEqual([1, 2, 1]);
+    rollUp.stop();
+    expect(told).toEqual([1, 2, 1]);
+  } finally {
+    jest.useRealTimers();
+  }
 });
 
 test('more addresses than are kept apart share a line', () => {

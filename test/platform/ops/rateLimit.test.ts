@@ -15,3 +15,13 @@ test('a clock that goes back gives nothing away and takes nothing', () => {
     [true, false, false, true],
   );
 });
+
+test('keys are kept in bounded memory: who was there least lately is forgotten', () => {
+  const limit = new RateLimit(1, 1);
+  const [first, second] = [limit.take('a', 0), limit.take('b', 0)];
+  expect([first, second]).toEqual([true, true]);
+  for (let n = 0; n < 9_998; n++) limit.take(`k${n}`, 0);
+  expect(limit.take('a', 0)).toBe(false);
+  limit.take('one more', 0);
+  expect([limit.has('a', 0), limit.has('b', 0)]).toEqual([false, true]);
+});

@@ -37,7 +37,9 @@ function loggedIn(id: string): Connection {
     lastSequence: 1,
     told: 0,
   };
-  const connection = { session, isOpen: true, sendAway: jest.fn(), nextSequence: () => 1 };
+  const connection = {
+    ...{ session, isOpen: true, sendAway: jest.fn(), send: jest.fn(), nextSequence: () => 1 },
+  };
   return connection as unknown as Connection;
 }
 
@@ -57,15 +59,17 @@ function workshop() {
   const ended = jest.fn();
   const clock = { now: 1_000 };
   const cache = new RecordCache(10);
+  const notice = jest.fn();
+  const store = {
+    byIds: () => new Promise<FreshView[]>((resolve) => asked.push(resolve)),
+    expire: jest.fn(() => Promise.resolve()),
+    detach: jest.fn(() => Promise.resolve()),
+  };
   const effects = new Effects({
-    store: {
-      byIds: () => new Promise((resolve) => asked.push(resolve)),
-      expire: () => Promise.resolve(),
-      detach: () => Promise.resolve(),
-    },
+    store,
     cache,
     registry,
-    reporter: { sessionEnded: ended } as unknown as Reporter,
+    reporter: { sessionEnded: ended, notice } as unknown as Reporter,
     configure: () => undefined,
     timeout: TIMEOUT_MS,
     now: () => clock.now,
@@ -88,7 +92,21 @@ function workshop() {
     asked.shift()!(Promise.reject(error));
     await new Promise(setImmediate);
   };
-  return { effects, registry, ended, clock, cache, asked, failed, superseded, answer, fail, secondLook };
+  return {
+    effects,
+    registry,
+    ended,
+    notice,
+    store,
+    clock,
+    cache,
+    asked,
+    failed,
+    superseded,
+    answer,
+    fail,
+    secondLook,
+  };
 }
 
 const OLD = '00000000000000aa';
@@ -201,11 +219,14 @@ test('where nothing comes of that login the session is judged afterwards', async
   expect(ended).toHaveBeenCalledTimes(1);
 });
 
-test('a session whose login was under way when its terminal was named is judged by a look of its own', async () => {
+test.each([
+  ['when its terminal was named', 900],
+  ['since the very millisecond in which it was named', 1_000],
+])('a session whose login was under way %s is judged by a look of its own', async (_, since) => {
   const { effects, ended, superseded, answer, asked } = workshop();
   superseded();
   expect(asked).toHaveLength(0);
-  effects.began(loggedIn(OLD), 900);
+  effects.began(loggedIn(OLD), since);
   await answer(view(ELSEWHERE));
   expect(ended).toHaveBeenCalledTimes(1);
 });
@@ -274,4 +295,67 @@ test('an operator’s change forgets the record; a login elsewhere does not, sin
   expect(cache.get(record.serial)).toBe(record);
   effects.onChanges([{ terminalId: 7, serial: record.serial, action: 'suspend', targeted: false }]);
   expect(cache.get(record.serial)).toBeUndefined();
+});
+
+test('a newer login here ends the older session as superseded, once', () => {
+  const { effects, registry, ended } = workshop();
+  const [older, newer] = [loggedIn(OLD), loggedIn(NEW)];
+  effects.began(older, 900);
+  effects.began(newer, 1_001);
+  effects.began(newer, 1_002);
+  expect(ended.mock.calls.map(([session, , reason]) => [(session as Session).id, reason as string])).toEqual([
+    [OLD, 'superseded'],
+  ]);
+  const [[last]] = (older.sendAway as jest.Mock).mock.calls as [[() => Buffer]];
+  // DISCONNECT_REASON: a newer login.
+  expect(last().toString('hex')).toContain('f040000101');
+  effects.closed(older);
+  expect(registry.get(7)).toBe(newer);
+});
+
+test('a session ends when its time is up, not before, and the database is told', () => {
+  const { effects, registry, ended, store, clock } = workshop();
+  const connection = loggedIn(OLD);
+  connection.session = { ...connection.session!, expiresAt: 2_000 };
+  effects.began(connection, 900);
+  clock.now = 1_999;
+  effects.sweep();
+  expect([ended.mock.calls, store.expire.mock.calls]).toEqual([[], []]);
+  clock.now = 2_000;
+  effects.sweep();
+  effects.sweep();
+  expect(ended.mock.calls.map(([, , reason]) => reason as string)).toEqual(['expired']);
+  expect(store.expire.mock.calls).toEqual([[{ terminalId: 7, sessionId: OLD }]]);
+  expect(registry.get(7)).toBeUndefined();
+});
+
+test('a session whose connection has gone, or went before its commit was done, is noted as off line', () => {
+  const { effects, store } = workshop();
+  const connection = loggedIn(OLD);
+  effects.began(connection, 900);
+  effects.closed(connection);
+  effects.began({ ...loggedIn(NEW), isOpen: false } as Connection, 900);
+  expect(store.detach.mock.calls).toEqual([
+    [{ terminalId: 7, sessionId: OLD }],
+    [{ terminalId: 7, sessionId: NEW }],
+  ]);
+});
+
+test('a wish is told once, however often the terminal is looked at, and another one is told again', async () => {
+  const { effects, notice, superseded, answer } = workshop();
+  const connection = loggedIn(OLD);
+  effects.began(connection, 900);
+  const wishing = (wished: number, revision: number): FreshView => ({
+    ...view(OLD),
+    record: { ...record, revision, changes: { ...NO_CHANGES, wished } },
+  });
+  for (const seen of [wishing(1, 4), wishing(1, 4), wishing(1, 5), wishing(3, 6)]) {
+    superseded();
+    await answer(seen);
+  }
+  expect(notice.mock.calls.map(([, , what]) => what as string)).toEqual([
+    'wished: uplink',
+    'wished: uplink, downlink',
+  ]);
+  expect((connection.send as jest.Mock).mock.calls).toHaveLength(2);
 });

@@ -1,17 +1,17 @@
 /** What of the answers becomes a log line. */
 import type { Decoded } from '../../../src/protocol/decode';
 import type { Connection } from '../../../src/platform/listener/connection';
-import type { Answer } from '../../../src/platform/model';
-import type { Log, LogFacts } from '../../../src/platform/ops/log';
+import { LOGIN_KINDS, type Answer } from '../../../src/platform/model';
+import type { Log, LogAction, LogFacts } from '../../../src/platform/ops/log';
 import { Metrics } from '../../../src/platform/ops/metrics';
 import { RollUp } from '../../../src/platform/ops/rollUp';
 import { Reporter } from '../../../src/platform/pipeline/reporter';
 import { decoyRecord } from '../../../src/platform/flows/decoy';
-import type { Failures } from '../../../src/platform/store/failures';
+import type { Attempt, Failures } from '../../../src/platform/store/failures';
 
 const connection = { address: '127.0.0.9', port: 4711 } as Connection;
 
-function loginOf(serial: string, command: 'LOGIN' | 'AUTH_PROOF' = 'LOGIN'): Decoded {
+function loginOf(serial: string, command = 'LOGIN'): Decoded {
   const header = {
     length: 28,
     command: 1,
@@ -34,13 +34,21 @@ function loginOf(serial: string, command: 'LOGIN' | 'AUTH_PROOF' = 'LOGIN'): Dec
 
 function bench() {
   const lines: LogFacts[] = [];
-  const log: Log = { event: (_action, facts) => void lines.push(facts) };
+  const actions: LogAction[] = [];
+  const noted: Attempt[] = [];
+  const log: Log = {
+    event: (action, facts) => {
+      actions.push(action);
+      lines.push(facts);
+    },
+  };
   const junk = new RollUp();
   const sources = { databaseUp: () => false, waitingForDatabase: () => 0, droppedLogLines: () => 0 };
+  const metrics = new Metrics(sources);
   const reporter = new Reporter({
     log,
-    metrics: new Metrics(sources),
-    failures: { note: () => undefined } as unknown as Failures,
+    metrics,
+    failures: { note: (attempt: Attempt) => void noted.push(attempt) } as unknown as Failures,
     junk,
     decoy: decoyRecord((size) => Buffer.alloc(size)),
     now: () => 1_000,
@@ -50,7 +58,16 @@ function bench() {
     reporter.login(loginOf(serial), connection, 1_000, answer, undefined);
   const proven = (serial: string, answer: Answer) =>
     reporter.login(loginOf(serial, 'AUTH_PROOF'), connection, 1_000, answer, undefined);
-  return { lines, junk, answered, proven, reporter };
+  const requested = (command: string, answer: Answer) =>
+    reporter.request(loginOf('T1', command), connection, 1_000, answer);
+  /** Values of a counter other than 0, by its labels. */
+  const counted = async (name: string) => {
+    const { values } = await metrics.registry.getSingleMetric(name)!.get();
+    return values
+      .filter(({ value }) => value > 0)
+      .map(({ labels, value }) => [...Object.values(labels), value]);
+  };
+  return { lines, actions, noted, junk, reporter, answered, proven, requested, counted };
 }
 
 test.each([
@@ -126,4 +143,87 @@ test('a fault of ours is a line for the first, with its place in the program, an
   expect(lines[1]!.error).toBe('thrown by somebody else');
   junk.stop();
   expect(lines.slice(2)).toMatchObject([{ count: 2 }]);
+});
+
+test('how long it took: seconds in the histogram, nanoseconds in the log', async () => {
+  const { lines, reporter, counted } = bench();
+  reporter.login(loginOf('T1'), connection, 750, { result: 'OK' }, undefined);
+  expect(lines).toMatchObject([{ duration: 250_000_000, outcome: 'success', level: 'info' }]);
+  const buckets = await counted('m2m_login_duration_seconds');
+  expect(buckets).toContainEqual([0.25, 1]);
+  expect(buckets).not.toContainEqual([0.1, 1]);
+});
+
+test('what failed inside is an error', () => {
+  const { lines, actions, requested } = bench();
+  requested('LOGOUT', { result: 'INTERNAL', detail: 'internal-error' });
+  requested('LOGOUT', { result: 'REPLAY', detail: 'frame-taken-before' });
+  expect(lines.map(({ level }) => level)).toEqual(['error', 'warn']);
+  expect(actions).toEqual(['terminal-logout', 'terminal-logout']);
+});
+
+test('challenges that nobody could meet share a line; one that somebody can meet has its own', () => {
+  const { lines, actions, junk, requested } = bench();
+  for (let n = 0; n < 3; n++) requested('AUTH_CHALLENGE', { result: 'OK', detail: 'unknown-serial' });
+  junk.stop();
+  expect(lines.map(({ level, count }) => [level, count])).toEqual([
+    ['warn', 1],
+    ['warn', 2],
+  ]);
+  requested('AUTH_CHALLENGE', { result: 'OK' });
+  requested('HEARTBEAT', { result: 'OK' });
+  expect(lines.slice(2).map(({ level, count }) => [level, count])).toEqual([['info', undefined]]);
+  expect(new Set(actions)).toEqual(new Set(['mutual-challenge']));
+});
+
+test('steps of changes are counted by what became of them', async () => {
+  const { requested, counted } = bench();
+  for (const result of ['OK', 'WAIT_FOR_SMS', 'CHANGE_REFUSED', 'THROTTLED'] as const)
+    requested('CREDENTIAL_CHANGE', { result });
+  for (const result of ['OK', 'CHANGE_REFUSED', 'BASE_KEY_MISMATCH', 'REPLAY'] as const)
+    requested('CREDENTIAL_CONFIRM', { result });
+  expect(await counted('m2m_credential_changes_total')).toEqual([
+    ['ciphertext', 1],
+    ['sms', 1],
+    ['refused', 3],
+    ['confirmed', 1],
+  ]);
+});
+
+test('a frame that names no command is counted as unknown', async () => {
+  const { reporter, counted } = bench();
+  reporter.fault(undefined, 'MALFORMED', 'offset 2', connection);
+  reporter.fault('HEARTBEAT', 'MALFORMED', 'offset 28', connection);
+  expect(await counted('m2m_frames_total')).toEqual([
+    ['unknown', 'malformed', 1],
+    ['HEARTBEAT', 'malformed', 1],
+  ]);
+});
+
+test('a failure is noted with what did not fit: of terminals, and of serials that nobody has', () => {
+  const { noted, reporter, answered } = bench();
+  const record = decoyRecord((size) => Buffer.alloc(size, 1));
+  const claims = (answer: Answer, kind = 'LOGIN') => {
+    const message = { ...loginOf('T1', kind), fields: { imei: record.imei, imsi: '460001234567890' } };
+    reporter.login(message, connection, 1_000, answer, { record, row: undefined });
+    return noted.at(-1)!.claims;
+  };
+  expect(claims({ result: 'BINDING_MISMATCH', detail: 'other-imsi' })).toEqual({ imsi: '460001234567890' });
+  const weaker = { result: 'AUTH_FAILED', detail: 'below-least-login' } as const;
+  expect(claims(weaker)).toEqual({ login: 'md5', least_login: record.leastLogin });
+  expect(claims({ result: 'SUSPENDED', detail: 'suspended' })).toEqual({});
+  answered('T2', { result: 'AUTH_FAILED', detail: 'unknown-serial' });
+  answered('T2', { result: 'OK' });
+  answered('T2', { result: 'BUSY', detail: 'later-turn' });
+  expect(noted.map(({ serial, known, reason }) => [serial, known, reason])).toEqual([
+    ['T1', true, 'other-imsi'],
+    ['T1', true, 'below-least-login'],
+    ['T1', true, 'suspended'],
+    ['T2', false, 'unknown-serial'],
+  ]);
+  expect(noted[3]!.suspect).toBeDefined();
+});
+
+test('a terminal that does not exist may log in any way: no rule ends sooner for it than for others', () => {
+  expect(decoyRecord((size) => Buffer.alloc(size)).leastLogin).toBe(LOGIN_KINDS[0]);
 });

@@ -338,6 +338,9 @@ describe('tidying', () => {
     const { id, serial } = await write('ancient');
     await outbox.take(1);
     await outbox.delivered(id);
+    await set(id, "created_at = now() - interval '29 days'");
+    await outbox.tidy(60);
+    expect(await outboxOf(operator, at(serial))).toHaveLength(1);
     await set(id, "created_at = now() - interval '31 days'");
     await outbox.tidy(60);
     expect(await outboxOf(operator, at(serial))).toEqual([]);

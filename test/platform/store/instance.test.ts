@@ -108,6 +108,20 @@ test('a process whose row is gone writes it anew under its number, and looks for
   }
 });
 
+test('a process that was silent for so long that others might soon pass it over looks for what it was not told', async () => {
+  let late = 0;
+  const onLate = () => (late += 1);
+  const instance = new Instance({ database, gateway: 'gw', keyIds: () => [], onLate, onError });
+  await instance.start('here:1');
+  try {
+    expect(late).toBe(0);
+    await fixture.client.query(`UPDATE m2m.instance SET seen_at = now() - interval '25 seconds'`);
+    await eventually('the process to look', () => late > 0);
+  } finally {
+    await instance.stop();
+  }
+});
+
 test('a row that another process was given under the same number is left to it', async () => {
   let late = 0;
   const options = { database, keyIds: () => [], onError };

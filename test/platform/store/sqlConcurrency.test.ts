@@ -9,6 +9,7 @@ import {
   refusal,
   sessionOf,
   someoneWaits,
+  type Arguments,
   type Fixture,
 } from './sqlFixture';
 
@@ -106,6 +107,24 @@ describe('two changes at once', () => {
     await call(client, 'retire_terminal', { serial: one.serial });
   });
 
+  test.each<[string, Arguments]>([
+    ['resume_terminal', {}],
+    ['set_contact', { msisdn: null, label: 'x' }],
+    ['request_credential_change', { targets: '{uplink}' }],
+  ])('%s of one that is just being retired is refused: that is for good', async (name, args) => {
+    const { serial } = await provision(client);
+    await call(client, 'suspend_terminal', { serial });
+    const refused = await refusal(
+      race(
+        () => call(first, 'retire_terminal', { serial }),
+        () => call(second, name, { serial, ...args }),
+      ),
+    );
+    expect(refused.message).toMatch(/is retired, which is for good/);
+    const { rows } = await client.query('SELECT status FROM m2m.terminal WHERE serial = $1', [serial]);
+    expect(rows).toEqual([{ status: 'retired' }]);
+  });
+
   test('swaps in both directions never deadlock', async () => {
     const [one, other] = [(await provision(client)).serial, (await provision(client)).serial];
     const swaps = async (by: Client, serial: string, other_serial: string): Promise<void> => {
@@ -127,6 +146,22 @@ test('a swap takes terminals in order of id, whichever is named first', async ()
   expect(await label(higher)).toBe('changed');
   await first.query('COMMIT');
   expect(await swapped).toBe('swapped');
+});
+
+test('lifting takes counts in the order in which gateways write them', async () => {
+  const count = `INSERT INTO m2m.throttle (serial, address, failures, expires_at)
+    VALUES ($1, '192.0.2.77', 20, now() + interval '1 hour')`;
+  for (const serial of ['Z', 'A']) await client.query(count, [serial]);
+  const fail = (serial: string) =>
+    first.query('UPDATE m2m.throttle SET failures = 21 WHERE serial = $1', [serial]);
+  await first.query('BEGIN');
+  await fail('A');
+  const lifted = call(second, 'lift_throttle', { address: '192.0.2.77' });
+  await someoneWaits(client);
+  // As above.
+  expect((await fail('Z')).rowCount).toBe(1);
+  await first.query('COMMIT');
+  expect(await lifted).toBe('lifted');
 });
 
 describe('a login and an operator’s change are serial', () => {

@@ -1,5 +1,5 @@
 import type { Client } from 'pg';
-import { call, imeiOf, openFixture, provision, type Fixture } from './sqlFixture';
+import { call, imeiOf, openFixture, provision, refusal, type Fixture } from './sqlFixture';
 
 let fixture: Fixture;
 let client: Client;
@@ -187,10 +187,59 @@ test('who fails now, until it logs in', async () => {
     (await client.query<{ serial: string }>('SELECT serial FROM m2m.failing_terminals')).rows.map(
       ({ serial }) => serial,
     );
+  const loggedIn = (ago: string) =>
+    client.query(
+      `UPDATE m2m.session SET last_login_at = now() - $2::interval
+       WHERE terminal_id = (SELECT id FROM m2m.terminal WHERE serial = $1)`,
+      [terminal.serial, ago],
+    );
   expect(await failing()).toEqual([terminal.serial]);
-  await client.query(
-    'UPDATE m2m.session SET last_login_at = now() WHERE terminal_id = (SELECT id FROM m2m.terminal WHERE serial = $1)',
-    [terminal.serial],
-  );
+  await loggedIn('90 s');
+  expect(await failing()).toEqual([terminal.serial]);
+  await loggedIn('0 s');
   expect(await failing()).toEqual([]);
 });
+
+test('at every edge an import takes what provision_terminal takes, and nothing else', async () => {
+  const hex = (bytes: number) => '\\x' + '0a'.repeat(bytes);
+  const digits = (count: number) => '4'.repeat(count);
+  const imei = imeiOf(5_900_000).slice(0, 14);
+  const edges: Line[] = [
+    ...[
+      hex(0),
+      hex(1),
+      hex(64),
+      hex(65),
+      'x'.repeat(64),
+      'x'.repeat(65),
+      'ü'.repeat(32),
+      'ü'.repeat(33),
+    ].flatMap((secret) => [{ uplink_password: secret }, { downlink_password: secret }]),
+    ...[15, 16, 17, 23, 24, 25, 31, 32, 33].map((bytes) => ({ base_key: hex(bytes) })),
+    ...Array.from({ length: 10 }, (_, digit) => ({ imei: `${imei}${digit}` })),
+    ...[5, 6, 15, 16].map((count) => ({ imsi: digits(count) })),
+    ...[4, 5, 15, 16].map((count) => ({ msisdn: `+${digits(count)}` })),
+    ...[16, 17].map((count) => ({ serial: 'E'.repeat(count) })),
+    ...[200, 201].map((count) => ({ label: 'x'.repeat(count) })),
+    ...['wmmp3', 'mutual', 'sms'].map((way) => ({ least_login: way })),
+  ];
+  const lines = edges.map((edge) => line(edge));
+  const refused: string[] = [];
+  for (const [at, one] of lines.entries()) {
+    const { uplink_password: up, downlink_password: down, base_key: key, ...rest } = one;
+    const args = { ...rest, uplink_password: bytea(up), downlink_password: bytea(down) };
+    await client.query('BEGIN');
+    const { code, message } = await refusal(
+      call(client, 'provision_terminal', key === undefined ? args : { ...args, base_key: bytea(key) }),
+    );
+    await client.query('ROLLBACK');
+    if (code !== '') refused.push(`${at + 1} ${message.split(':')[0]}`);
+  }
+  await load(...lines);
+  expect((await imported(false)).map(([at, column]) => `${at} ${column}`)).toEqual(refused);
+  expect(refused).toHaveLength(edges.length - 20);
+});
+
+function bytea(text = ''): Buffer {
+  return text.startsWith('\\x') ? Buffer.from(text.slice(2), 'hex') : Buffer.from(text);
+}

@@ -111,3 +111,22 @@ describe('advice fits what the terminal is now', () => {
     expect((await told('NOBODY', { reason: 'unknown-serial' })).advice).toContain('provision it');
   });
 });
+
+test('a new reason for what is suspended already leaves since when it is', async () => {
+  const { serial } = await provision(client);
+  const since = async () => {
+    const { rows } = await client.query<{ since: string; why: string }>(
+      `SELECT status_since::text AS since, status_reason AS why FROM m2m.terminal WHERE serial = $1`,
+      [serial],
+    );
+    return rows[0]!;
+  };
+  const provisioned = await since();
+  await call(client, 'suspend_terminal', { serial, reason: 'one' });
+  const first = await since();
+  expect(first.since).not.toBe(provisioned.since);
+  expect(await call(client, 'suspend_terminal', { serial, reason: 'two' })).toBe('suspended');
+  expect(await since()).toEqual({ ...first, why: 'two' });
+  await call(client, 'resume_terminal', { serial });
+  expect((await since()).since).not.toBe(first.since);
+});
