@@ -4,7 +4,7 @@ import type { Log } from '../ops/log';
 import type { Metrics } from '../ops/metrics';
 import type { GatewayStore } from '../store/store';
 import { Smpp } from './smpp';
-import type { Receipt, Transport } from './transport';
+import type { TakeReceipt, Transport } from './transport';
 import { Webhook } from './webhook';
 import { SmsWorker } from './worker';
 
@@ -17,7 +17,7 @@ export interface SmsParts {
 
 export function makeSmsWorker({ settings, log, metrics, store }: SmsParts): SmsWorker {
   const made: { worker?: SmsWorker } = {};
-  const onReceipt = (receipt: Receipt) => void made.worker?.receipt(receipt);
+  const onReceipt: TakeReceipt = (receipt) => made.worker?.receipt(receipt) ?? Promise.resolve(false);
   made.worker = new SmsWorker({
     outbox: store.outbox,
     transport: () => makeTransport(settings.sms, log, onReceipt),
@@ -31,11 +31,7 @@ export function makeSmsWorker({ settings, log, metrics, store }: SmsParts): SmsW
   return made.worker;
 }
 
-function makeTransport(
-  route: Settings['sms'],
-  log: Log,
-  onReceipt: (receipt: Receipt) => void,
-): Transport | undefined {
+function makeTransport(route: Settings['sms'], log: Log, onReceipt: TakeReceipt): Transport | undefined {
   if (route.kind === 'outbox') return undefined;
   if (route.kind === 'webhook') return new Webhook(route.url);
   const where = `${route.host}:${route.port}`;

@@ -2,10 +2,14 @@
  * Texts by SMPP 3.4 to an SMSC, over one transceiver session.
  *
  * Modes: away (a new try after a while that doubles up to half a minute), binding, bound (texts are taken, the link
- * is enquired), closed. Whatever goes wrong on a session ends it: the package's parser does not go on after an error.
+ * is enquired), closed. What is delivered to us is answered when it is in the database, or with an error that makes
+ * the SMSC deliver it once more.
  */
-import { connect, type PDU, type Session } from 'smpp';
-import type { Handed, OutgoingText, Receipt, Transport } from './transport';
+import { errors } from 'smpp';
+import { keptId, readReceipt } from './receipt';
+import { bindFields, decode, readDelivery, submitFields, type Pdu } from './smppPdu';
+import { SmppSession } from './smppSession';
+import type { Handed, OutgoingText, TakeReceipt, Transport } from './transport';
 
 /** Milliseconds. */
 export interface SmppTimes {
@@ -20,36 +24,23 @@ export interface SmppTimes {
 
 const TIMES: SmppTimes = { answer: 10_000, enquire: 15_000, firstWait: 500, longestWait: 30_000 };
 const UNBIND_TIMEOUT = 1_000;
-
-/** Values of SMPP 3.4, sections 4.7.1, 5.2.5, 5.2.12 and 5.3.2.35. */
-const VERSION_3_4 = 0x34;
-const TON_INTERNATIONAL = 1;
-const NPI_ISDN = 1;
-const DEFAULT_ALPHABET = 0;
-const RECEIPT_WANTED = 1;
-const MESSAGE_TYPE_BITS = 0x3c;
-const RECEIPT_TYPE = 0x04;
-const DELIVERED = 2;
-/** ENROUTE and ACCEPTED; SCHEDULED of SMPP 5.0. */
-const PENDING_STATES: ReadonlySet<number> = new Set([1, 6, 0]);
-/** As messages are named: without control characters, of which the database takes no NUL. */
-const MESSAGE_ID = /^\P{Cc}+$/u;
-const PENDING_WORDS = /^(ACCEPTD|ENROUTE|BUFFRED)$/;
+/** Seconds without texts for an SMSC that has too many. */
+const THROTTLED_PAUSE = 1;
 
 export interface SmppOptions {
   readonly host: string;
   readonly port: number;
   readonly user: string;
   readonly password: string;
-  readonly onReceipt: (receipt: Receipt) => void;
+  readonly onReceipt: TakeReceipt;
   /** Told once per change. */
   readonly onLink: (up: boolean, why: string) => void;
   readonly times?: SmppTimes;
 }
 
 export class Smpp implements Transport {
-  private session: Session | undefined;
-  private bound = false;
+  private session: SmppSession | undefined;
+  private boundAt: number | undefined;
   private closed = false;
   private readonly times: SmppTimes;
   private wait: number;
@@ -57,8 +48,6 @@ export class Smpp implements Transport {
   private patience: NodeJS.Timeout | undefined;
   private enquiry: NodeJS.Timeout | undefined;
   private lastWhy = '';
-  /** Settle the requests of this session that are not answered yet. */
-  private readonly asked = new Set<() => void>();
 
   constructor(private readonly options: SmppOptions) {
     this.times = options.times ?? TIMES;
@@ -67,86 +56,60 @@ export class Smpp implements Transport {
   }
 
   get ready(): boolean {
-    return this.bound;
+    return this.boundAt !== undefined;
   }
 
   async send({ msisdn, text }: OutgoingText): Promise<Handed> {
-    const international = msisdn.startsWith('+');
-    const answer = await this.ask('submit_sm', {
-      dest_addr_ton: international ? TON_INTERNATIONAL : 0,
-      dest_addr_npi: NPI_ISDN,
-      destination_addr: msisdn.replace('+', ''),
-      data_coding: DEFAULT_ALPHABET,
-      registered_delivery: RECEIPT_WANTED,
-      short_message: text,
-    });
+    const { session } = this;
+    const answer = await session?.ask('submit_sm', submitFields(msisdn, text), this.times.answer);
     if (answer === undefined) return { kind: 'failed', why: 'the SMSC did not answer' };
-    if (answer.command_status !== 0) return { kind: 'failed', why: `the SMSC refused: ${status(answer)}` };
-    return { kind: 'accepted', messageId: answer.message_id ?? '' };
+    if (answer.status === 0) return { kind: 'accepted', messageId: keptId(decode(answer)?.message_id) };
+    const why = `the SMSC refused: ${shown(answer)}`;
+    const full = answer.status === errors.ESME_RTHROTTLED || answer.status === errors.ESME_RMSGQFUL;
+    return { kind: 'failed', why, ...(full && { pause: THROTTLED_PAUSE }) };
   }
 
   async close(): Promise<void> {
     this.closed = true;
     clearTimeout(this.retry);
-    if (this.bound) await this.ask('unbind', {}, UNBIND_TIMEOUT);
+    if (this.ready) await this.session?.ask('unbind', {}, UNBIND_TIMEOUT);
     this.drop('closed');
   }
 
   private open(): void {
     const { host, port } = this.options;
-    const session = connect({ host, port });
-    this.session = session;
-    this.patience = setTimeout(() => this.lost(session, 'no connection'), this.times.answer);
-    session.on('connect', () => void this.bind(session));
-    session.on('error', (error: NodeJS.ErrnoException) => this.lost(session, error.code ?? 'protocol error'));
-    session.on('close', () => this.lost(session, 'connection closed'));
-    session.on('unbind', (pdu: PDU) => {
-      session.send(pdu.response());
-      this.lost(session, 'the SMSC unbound');
+    const session: SmppSession = new SmppSession(host, port, {
+      onConnect: () => void this.bind(session),
+      onRequest: (request) => this.serve(session, request),
+      onEnd: (why) => this.lost(session, why),
     });
-    session.on('enquire_link', (pdu: PDU) => session.send(pdu.response()));
-    session.on('deliver_sm', (pdu: PDU) => this.take(session, pdu));
+    this.session = session;
+    this.patience = setTimeout(() => session.end('no connection'), this.times.answer);
   }
 
-  private async bind(session: Session): Promise<void> {
+  private async bind(session: SmppSession): Promise<void> {
     const { user, password } = this.options;
     clearTimeout(this.patience);
-    const fields = { system_id: user, password, interface_version: VERSION_3_4 };
-    const answer = await this.ask('bind_transceiver', fields);
+    const answer = await session.ask('bind_transceiver', bindFields(user, password), this.times.answer);
     if (session !== this.session) return;
-    if (answer?.command_status !== 0)
-      return this.lost(session, answer ? `bind refused: ${status(answer)}` : 'no answer to bind');
-    this.bound = true;
-    this.wait = this.times.firstWait;
+    if (answer?.status !== 0)
+      return session.end(answer ? `bind refused: ${shown(answer)}` : 'no answer to bind');
+    this.boundAt = performance.now();
     this.lastWhy = '';
     this.enquiry = setInterval(() => void this.enquire(session), this.times.enquire);
     this.options.onLink(true, 'bound');
   }
 
-  private async enquire(session: Session): Promise<void> {
-    const answer = await this.ask('enquire_link', {});
-    if (answer === undefined) this.lost(session, 'no answer to enquire_link');
+  private async enquire(session: SmppSession): Promise<void> {
+    const answer = await session.ask('enquire_link', {}, this.times.answer);
+    if (answer === undefined) session.end('no answer to enquire_link');
   }
 
-  private ask(
-    command: 'bind_transceiver' | 'submit_sm' | 'enquire_link' | 'unbind',
-    fields: Record<string, unknown>,
-    timeout = this.times.answer,
-  ): Promise<PDU | undefined> {
-    return new Promise((resolve) => {
-      const settle = (pdu?: PDU): void => {
-        clearTimeout(timer);
-        this.asked.delete(settle);
-        resolve(pdu);
-      };
-      const timer = setTimeout(settle, timeout);
-      this.asked.add(settle);
-      if (!this.session?.[command](fields, settle)) settle();
-    });
-  }
-
-  private lost(session: Session, why: string): void {
+  private lost(session: SmppSession, why: string): void {
     if (session !== this.session) return;
+    // Who binds only to hang up is no reason to begin anew every moment.
+    const stoodFor = performance.now() - (this.boundAt ?? Infinity);
+    if (stoodFor > this.times.longestWait) this.wait = this.times.firstWait;
     this.drop(why);
     if (this.closed) return;
     this.retry = setTimeout(() => this.open(), this.wait * (0.5 + Math.random() / 2));
@@ -154,41 +117,49 @@ export class Smpp implements Transport {
   }
 
   private drop(why: string): void {
-    const { session, bound } = this;
+    const { session, ready } = this;
     clearInterval(this.enquiry);
     clearTimeout(this.patience);
     this.session = undefined;
-    this.bound = false;
+    this.boundAt = undefined;
     session?.destroy();
-    for (const settle of this.asked) settle();
-    if (this.closed || (!bound && why === this.lastWhy)) return;
+    if (this.closed || (!ready && why === this.lastWhy)) return;
     this.lastWhy = why;
     this.options.onLink(false, why);
   }
 
-  private take(session: Session, pdu: PDU): void {
-    session.send(pdu.response());
-    const receipt = readReceipt(pdu);
-    if (receipt !== undefined) this.options.onReceipt(receipt);
+  private serve(session: SmppSession, request: Pdu): void {
+    switch (request.command) {
+      case 'deliver_sm':
+      case 'data_sm':
+        return void this.take(session, request);
+      case 'enquire_link':
+        return session.reply(request);
+      case 'unbind':
+        session.reply(request);
+        return session.end('the SMSC unbound');
+      case 'outbind':
+      case 'alert_notification':
+        // Sections 4.1.7.1 and 4.12.1: these have no answer.
+        return;
+      default:
+        return session.nack(request, errors.ESME_RINVCMDID);
+    }
+  }
+
+  private async take(session: SmppSession, request: Pdu): Promise<void> {
+    session.reply(request, await this.judge(request));
+  }
+
+  private async judge(request: Pdu): Promise<number> {
+    const delivery = readDelivery(request);
+    if (delivery === undefined) return errors.ESME_RX_P_APPN;
+    const receipt = readReceipt(delivery);
+    if (receipt === undefined) return errors.ESME_ROK;
+    return (await this.options.onReceipt(receipt)) ? errors.ESME_ROK : errors.ESME_RX_T_APPN;
   }
 }
 
-function status({ command_status }: PDU): string {
-  return `status 0x${command_status.toString(16).padStart(8, '0')}`;
-}
-
-/** From the TLVs where the SMSC sends them, else from the text that appendix B of SMPP 3.4 suggests. */
-export function readReceipt(pdu: PDU): Receipt | undefined {
-  if (((pdu.esm_class ?? 0) & MESSAGE_TYPE_BITS) !== RECEIPT_TYPE) return undefined;
-  const text = String(pdu.short_message?.message ?? '');
-  const messageId = pdu.receipted_message_id || /\bid:(\S+)/i.exec(text)?.[1];
-  const state = pdu.message_state;
-  const word = /\bstat:(\w+)/i.exec(text)?.[1]?.toUpperCase();
-  if (messageId === undefined || !MESSAGE_ID.test(messageId)) return undefined;
-  if (state !== undefined) {
-    if (PENDING_STATES.has(state)) return undefined;
-    return { messageId, delivered: state === DELIVERED, state: `state ${state}` };
-  }
-  if (word === undefined || PENDING_WORDS.test(word)) return undefined;
-  return { messageId, delivered: word === 'DELIVRD', state: word };
+function shown({ status }: Pdu): string {
+  return `status 0x${status.toString(16).padStart(8, '0')}`;
 }

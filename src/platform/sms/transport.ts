@@ -15,16 +15,24 @@ export type Handed =
   | { readonly kind: 'delivered' }
   /** A receipt will tell the rest under this id. */
   | { readonly kind: 'accepted'; readonly messageId: string }
-  /** To be tried again. `why` holds neither secrets nor the text. */
-  | { readonly kind: 'failed'; readonly why: string };
+  /**
+   * To be tried again. `why` holds neither secrets nor the text. `pause`: the peer wants no texts at all for so many
+   * seconds.
+   */
+  | { readonly kind: 'failed'; readonly why: string; readonly pause?: number };
 
 /** What the network said later about a text that it had accepted. */
 export interface Receipt {
   readonly messageId: string;
+  /** Digits of numbers, one of which the text went to; empty: the receipt does not tell. */
+  readonly phones: readonly string[];
   readonly delivered: boolean;
   /** The network's own word for it. */
   readonly state: string;
 }
+
+/** @returns whether it is dealt with for good. If not, whoever sent it must be told to send it again. Never rejects. */
+export type TakeReceipt = (receipt: Receipt) => Promise<boolean>;
 
 export interface Transport {
   /** False: there is nobody to hand a text to now. */

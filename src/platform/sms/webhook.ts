@@ -2,12 +2,19 @@
 import type { Handed, OutgoingText, Transport } from './transport';
 
 const TIMEOUT = 10_000;
+/** RFC 6585, section 4, and RFC 9110, section 15.6.4. */
+const TOO_MANY_REQUESTS = 429;
+const UNAVAILABLE = 503;
+/** Seconds without texts for a service that has too many and does not say for how long. */
+const DEFAULT_PAUSE = 1;
+const STOPS = 'the gateway stops';
 
 export class Webhook implements Transport {
   readonly ready = true;
   private readonly url: string;
   private readonly headers: Record<string, string>;
   private readonly underWay = new Set<AbortController>();
+  private closed = false;
 
   /** @param timeout milliseconds */
   constructor(
@@ -27,13 +34,16 @@ export class Webhook implements Transport {
   }
 
   async send(text: OutgoingText): Promise<Handed> {
+    if (this.closed) return { kind: 'failed', why: STOPS };
     const control = new AbortController();
     const end = (why: string) => control.abort(new Cut(why));
     const timer = setTimeout(() => end(`no answer within ${this.timeout / 1000} s`), this.timeout);
     this.underWay.add(control);
     try {
-      const { ok, status } = await this.post(text, control.signal);
-      return ok ? { kind: 'delivered' } : { kind: 'failed', why: `HTTP status ${status}` };
+      const { ok, status, headers } = await this.post(text, control.signal);
+      if (ok) return { kind: 'delivered' };
+      const pause = pauseOf(status, headers.get('retry-after'), Date.now());
+      return { kind: 'failed', why: `HTTP status ${status}`, ...(pause !== undefined && { pause }) };
     } catch (error) {
       return { kind: 'failed', why: reason(error) };
     } finally {
@@ -43,7 +53,8 @@ export class Webhook implements Transport {
   }
 
   close(): Promise<void> {
-    for (const control of this.underWay) control.abort(new Cut('the gateway stops'));
+    this.closed = true;
+    for (const control of this.underWay) control.abort(new Cut(STOPS));
     return Promise.resolve();
   }
 
@@ -60,6 +71,19 @@ export class Webhook implements Transport {
     response.body?.cancel().catch(() => undefined);
     return response;
   }
+}
+
+/**
+ * Seconds for which the service wants no texts (RFC 9110, section 10.2.3: seconds, or a date).
+ *
+ * @param now milliseconds since the epoch
+ */
+export function pauseOf(status: number, retryAfter: string | null, now: number): number | undefined {
+  if (status !== TOO_MANY_REQUESTS && status !== UNAVAILABLE) return undefined;
+  const told = retryAfter?.trim() ?? '';
+  const seconds = /^\d+$/.test(told) ? Number(told) : (Date.parse(told) - now) / 1_000;
+  if (seconds > 0) return seconds;
+  return status === TOO_MANY_REQUESTS ? DEFAULT_PAUSE : undefined;
 }
 
 /** Why a request was ended from this side. */

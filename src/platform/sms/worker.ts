@@ -5,12 +5,13 @@
 import type { Log } from '../ops/log';
 import { DatabaseAway } from '../store/database';
 import type { Outbox, TakenText, TextName } from '../store/outbox';
-import type { Receipt, Transport } from './transport';
+import { ReceiptDesk } from './receiptDesk';
+import type { Handed, Receipt, Transport } from './transport';
+import { pass, within } from './waiting';
 
 /** Texts under way at once. */
 const WINDOW = 20;
 const LOOK_INTERVAL = 1_000;
-const RECEIPT_TRIES = 5;
 const TIDY_INTERVAL = 10_000;
 /** For what is under way when the gateway stops. */
 const STOP_PATIENCE = 2_000;
@@ -37,10 +38,17 @@ export class SmsWorker {
   private timer: NodeJS.Timeout | undefined;
   private running: Promise<void> | undefined;
   private readonly underWay = new Set<Promise<void>>();
+  private readonly receipts: ReceiptDesk;
+  /** The peer wants no texts before this. */
+  private pausedUntil = -Infinity;
   private again = false;
   private tidiedAt = -Infinity;
 
-  constructor(private readonly options: SmsWorkerOptions) {}
+  constructor(private readonly options: SmsWorkerOptions) {
+    const { outbox, onError } = options;
+    const onFound = (text: TextName, receipt: Receipt) => this.tellReceipt(text, receipt);
+    this.receipts = new ReceiptDesk({ outbox, onFound, onError });
+  }
 
   start(): void {
     this.transport = this.options.transport();
@@ -64,37 +72,23 @@ export class SmsWorker {
       });
   }
 
-  async receipt(receipt: Receipt): Promise<void> {
-    try {
-      const text = await this.findText(receipt);
-      if (text === undefined) return;
-      this.options.count(receipt.delivered ? 'delivered' : 'failed');
-      this.tell(text, receipt.delivered, receipt.delivered ? 'delivered' : `not delivered: ${receipt.state}`);
-    } catch (error) {
-      this.options.onError(error);
-    }
+  /** @returns whether it is dealt with for good */
+  receipt(receipt: Receipt): Promise<boolean> {
+    return this.receipts.take(receipt);
   }
 
-  /** A receipt may be here before the row says that the text was taken, long before where the database is slow, or away. */
-  private async findText(receipt: Receipt): Promise<TextName | undefined> {
-    for (let tries = 0; tries < RECEIPT_TRIES; tries++) {
-      const text = await this.options.outbox.receipt(receipt).catch(nothingIfAway);
-      if (text !== undefined) return text;
-      await new Promise((resolve) => setTimeout(resolve, LOOK_INTERVAL * 2 ** tries).unref());
-    }
-    return undefined;
+  private tellReceipt(text: TextName, { delivered, state }: Receipt): void {
+    this.options.count(delivered ? 'delivered' : 'failed');
+    this.tell(text, delivered, delivered ? 'delivered' : `not delivered: ${state}`);
   }
 
   async stop(): Promise<void> {
     clearInterval(this.timer);
     this.timer = undefined;
-    await this.running;
-    await within(STOP_PATIENCE, this.settled());
+    await within(STOP_PATIENCE, Promise.all([this.running, this.receipts.close(), ...this.underWay]));
     await this.transport?.close();
-    await this.settled();
-  }
-
-  private async settled(): Promise<void> {
+    // Not for receipts: nobody can be answered any more, so they come again.
+    await this.running;
     await Promise.all(this.underWay);
   }
 
@@ -103,7 +97,7 @@ export class SmsWorker {
     const { outbox } = this.options;
     await this.tidy();
     if (transport === undefined) return outbox.openAsked();
-    while (this.timer !== undefined && transport.ready) {
+    while (this.timer !== undefined && transport.ready && performance.now() >= this.pausedUntil) {
       const room = WINDOW - this.underWay.size;
       const texts = room > 0 ? await outbox.take(room) : [];
       for (const text of texts) this.begin(transport, text);
@@ -132,18 +126,39 @@ export class SmsWorker {
   }
 
   private async send(transport: Transport, text: TakenText): Promise<void> {
-    const { outbox, random, count } = this.options;
+    const { outbox, count } = this.options;
     const handed = await transport.send(text);
     count(handed.kind);
     if (handed.kind === 'failed') {
-      const wait =
-        Math.min(LONGEST_WAIT, FIRST_WAIT * 2 ** Math.min(text.attempts - 1, 20)) * (0.5 + random() / 2);
-      await outbox.failed(text.id, handed.why, wait);
+      const wait = this.waitAfter(handed, text.attempts);
+      await this.note(() => outbox.failed(text, handed.why, wait));
       return this.tell(text, false, `${handed.why}; again in ${Math.ceil(wait)} s`);
     }
-    if (handed.kind === 'delivered') await outbox.delivered(text.id);
-    else await outbox.accepted(text.id, handed.messageId);
+    if (handed.kind === 'delivered') await this.note(() => outbox.delivered(text.id));
+    else await this.note(() => outbox.accepted(text, handed.messageId));
     this.tell(text, true, handed.kind === 'delivered' ? 'delivered' : 'taken by the SMSC');
+  }
+
+  /** A peer that has too much to do says nothing about this text: it goes again as soon as others do. @returns seconds */
+  private waitAfter({ pause }: Handed & { kind: 'failed' }, attempts: number): number {
+    const spread = this.options.random() / 2;
+    if (pause === undefined)
+      return Math.min(LONGEST_WAIT, FIRST_WAIT * 2 ** Math.min(attempts - 1, 20)) * (0.5 + spread);
+    const seconds = Math.min(LONGEST_WAIT, pause);
+    this.pausedUntil = Math.max(this.pausedUntil, performance.now() + seconds * 1_000);
+    return seconds * (1 + spread);
+  }
+
+  /** What became of a text outlasts a lost database: the text would go out again, and its receipt be nobody's. */
+  private async note(write: () => Promise<void>): Promise<void> {
+    for (;;) {
+      try {
+        return await write();
+      } catch (error) {
+        if (!(error instanceof DatabaseAway) || this.timer === undefined) throw error;
+        await pass(LOOK_INTERVAL);
+      }
+    }
   }
 
   private tell({ id, serial }: { id: number; serial: string }, done: boolean, detail: string): void {
@@ -155,18 +170,4 @@ export class SmsWorker {
       serial,
     });
   }
-}
-
-function nothingIfAway(error: unknown): undefined {
-  if (!(error instanceof DatabaseAway)) throw error;
-}
-
-/** Waits for that, but not longer than so many milliseconds. */
-async function within(ms: number, what: Promise<void>): Promise<void> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<void>((resolve) => {
-    timer = setTimeout(resolve, ms);
-  });
-  await Promise.race([what, late]);
-  clearTimeout(timer);
 }

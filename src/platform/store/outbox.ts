@@ -1,5 +1,6 @@
 /** Texts to terminals in the database: written by the commit that made them, taken from here to be sent. */
 import { unseal, UnsealError, type KeyRing } from '../../crypto/sealing';
+import { endings, isAmbiguous, spellings } from '../sms/receipt';
 import type { OutgoingText, Receipt } from '../sms/transport';
 import type { Database } from './database';
 
@@ -24,34 +25,53 @@ const TAKE = `
 const DELIVERED = `
   UPDATE m2m.sms_outbox SET status = 'delivered', text = NULL, opened = NULL, last_error = NULL
   WHERE id = $1 AND status = 'sending'`;
+/** These two speak of one attempt: where another gateway makes the next one already, that one counts. */
 const ACCEPTED = `
-  UPDATE m2m.sms_outbox SET status = 'sent', message_id = nullif($2, ''), last_error = NULL
-  WHERE id = $1 AND status = 'sending'`;
+  UPDATE m2m.sms_outbox SET status = 'sent', message_id = nullif($3, ''), last_error = NULL
+  WHERE id = $1 AND attempts = $2 AND status = 'sending'`;
 const FAILED = `
-  UPDATE m2m.sms_outbox SET status = 'waiting', last_error = $2, next_try_at = now() + make_interval(secs => $3)
-  WHERE id = $1 AND status = 'sending'`;
-/** What the network could not deliver goes out again where it is still of use. */
+  UPDATE m2m.sms_outbox SET status = 'waiting', last_error = $3, next_try_at = now() + make_interval(secs => $4)
+  WHERE id = $1 AND attempts = $2 AND status = 'sending'`;
+/** By its number a text fits one of the endings $4. */
+const FITS = `right(ltrim(s.msisdn, '+'), 7) = ANY ($4::text[])`;
+/**
+ * A receipt is about a text whose number fits, under any spelling $1 of the id; else, if $5, about one under its own
+ * spelling, the first. What the network could not deliver goes out again, later and later, where it is still of use.
+ * Undecided: it may be about a text of which no answer had been written down when it came, at $6.
+ */
 const RECEIPT = `
-  UPDATE m2m.sms_outbox AS o SET
-    status = r.status,
-    text = CASE r.status WHEN 'waiting' THEN o.text END,
-    opened = NULL,
-    last_error = CASE WHEN r.status <> 'delivered' THEN $3 END,
-    next_try_at = now() + interval '1 minute'
-  FROM (
-    SELECT s.id, CASE
-      WHEN $2 THEN 'delivered'
-      WHEN s.text IS NOT NULL AND s.change_id = c.change_id AND NOT EXISTS (
-        SELECT FROM m2m.sms_outbox AS n WHERE n.terminal_id = s.terminal_id AND n.id > s.id) THEN 'waiting'
-      ELSE 'failed' END AS status
-    FROM m2m.sms_outbox AS s JOIN m2m.credential AS c USING (terminal_id)
-    WHERE s.message_id = $1 AND s.status = 'sent'
-    FOR NO KEY UPDATE OF s
-  ) AS r
-  WHERE o.id = r.id
-  RETURNING o.id, o.serial`;
-/** Of many rows at once those that somebody holds are passed over until the next time: an operator's transaction may
- * hold the texts of one terminal and wait for those of another. */
+  WITH meant AS (
+    SELECT s.id, s.terminal_id, s.change_id, s.text IS NOT NULL AS kept FROM m2m.sms_outbox AS s
+    WHERE s.message_id = ANY ($1::text[]) AND s.status = 'sent' AND (${FITS} OR $5 AND s.message_id = ($1::text[])[1])
+    ORDER BY ${FITS} DESC, array_position($1::text[], s.message_id), s.id DESC
+    LIMIT 1 FOR NO KEY UPDATE OF s
+  ), settled AS (
+    UPDATE m2m.sms_outbox AS o SET
+      status = r.status,
+      text = CASE r.status WHEN 'waiting' THEN o.text END,
+      opened = NULL,
+      last_error = CASE WHEN r.status <> 'delivered' THEN $3 END,
+      next_try_at = now() + make_interval(secs => 60 * 2 ^ least(o.attempts - 1, 6))
+    FROM (
+      SELECT m.id, CASE
+        WHEN $2 THEN 'delivered'
+        WHEN m.kept AND m.change_id = c.change_id AND NOT EXISTS (
+          SELECT FROM m2m.sms_outbox AS n WHERE n.terminal_id = m.terminal_id AND n.id > m.id) THEN 'waiting'
+        ELSE 'failed' END AS status
+      FROM meant AS m JOIN m2m.credential AS c USING (terminal_id)
+    ) AS r
+    WHERE o.id = r.id
+    RETURNING o.id, o.serial
+  )
+  SELECT settled.id, settled.serial, came.at, EXISTS (
+    SELECT FROM m2m.sms_outbox AS s
+    WHERE s.status = 'sending' AND s.next_try_at > now()
+      AND s.next_try_at <= to_timestamp(came.at) + interval '${LEASE} seconds' AND ($5 OR ${FITS}))
+  FROM (SELECT coalesce($6::float8, extract(epoch FROM now())::float8) AS at) AS came LEFT JOIN settled ON true`;
+/**
+ * Of many rows at once those that somebody holds are passed over until the next time: an operator's transaction may
+ * hold the texts of one terminal and wait for those of another.
+ */
 const rowsWhere = (condition: string): string =>
   `WHERE id IN (SELECT id FROM m2m.sms_outbox WHERE ${condition} FOR UPDATE SKIP LOCKED)`;
 const GIVE_UP = `
@@ -93,6 +113,18 @@ export interface TextName {
   readonly serial: string;
 }
 
+/** One try to send a text. */
+export type Attempt = Pick<TakenText, 'id' | 'attempts'>;
+
+export interface FoundText {
+  /** The text that a receipt is about, where it is one of ours. */
+  readonly text: TextName | undefined;
+  /** Whether that may be seen later: the network's answer to some text is not written down yet. */
+  readonly undecided: boolean;
+  /** By the database's clock, for the next look. */
+  readonly cameAt: number;
+}
+
 export class Outbox {
   constructor(
     private readonly database: Database,
@@ -121,19 +153,27 @@ export class Outbox {
     await this.run(DELIVERED, [id]);
   }
 
-  async accepted(id: number, messageId: string): Promise<void> {
-    await this.run(ACCEPTED, [id, messageId]);
+  async accepted({ id, attempts }: Attempt, messageId: string): Promise<void> {
+    await this.run(ACCEPTED, [id, attempts, messageId]);
   }
 
   /** @param wait seconds until the next try */
-  async failed(id: number, why: string, wait: number): Promise<void> {
-    await this.run(FAILED, [id, why, wait]);
+  async failed({ id, attempts }: Attempt, why: string, wait: number): Promise<void> {
+    await this.run(FAILED, [id, attempts, why, wait]);
   }
 
-  /** The text that a receipt is about, where it is one of ours. */
-  async receipt({ messageId, delivered, state }: Receipt): Promise<TextName | undefined> {
-    const [row] = await this.run(RECEIPT, [messageId, delivered, `not delivered: ${state}`]);
-    return row && { id: Number(row[0]), serial: row[1] as string };
+  /** @param cameAt what the first look for it returned */
+  async receipt({ messageId, phones, delivered, state }: Receipt, cameAt?: number): Promise<FoundText> {
+    const ids = phones.length > 0 ? spellings(messageId) : [messageId];
+    const idIsEnough = phones.length === 0 || !isAmbiguous(messageId);
+    const why = `not delivered: ${state}`;
+    const [row] = await this.run(RECEIPT, [ids, delivered, why, endings(phones), idIsEnough, cameAt]);
+    const [id, serial, at, undecided] = row!;
+    return {
+      text: id === null ? undefined : { id: Number(id), serial: serial as string },
+      undecided: undecided as boolean,
+      cameAt: at as number,
+    };
   }
 
   /**

@@ -3,12 +3,13 @@ import { createHash } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import { BlockList, isIP, isIPv4, isIPv6 } from 'node:net';
 import { Readable } from 'node:stream';
-import * as smpp from 'smpp';
-import type { PDU as Pdu } from 'smpp';
+import { isDeepStrictEqual } from 'node:util';
+import { PDU } from 'smpp';
 import { isWithin, parseNetworks } from '../../../src/platform/config/networks';
 import { readSettings, SettingError, SETTINGS, unknownSettings } from '../../../src/platform/config/settings';
 import { Introspection } from '../../../src/platform/ops/introspection';
-import { readReceipt } from '../../../src/platform/sms/smpp';
+import { readReceipt, spellings } from '../../../src/platform/sms/receipt';
+import { PduFramer, readDelivery, type Pdu } from '../../../src/platform/sms/smppPdu';
 import { Webhook } from '../../../src/platform/sms/webhook';
 import { must, refusedAs, text, type Target } from '../target';
 
@@ -131,36 +132,47 @@ export const networks: Target = {
   },
 };
 
-/** The package has no types of its own. */
-const { PDU } = smpp as unknown as {
-  PDU: new (from: string | Buffer, fields?: Record<string, unknown>) => Pdu & { toBuffer(): Buffer };
-};
 const receipt = (fields: Record<string, unknown>) => new PDU('deliver_sm', fields).toBuffer();
+const DELIVERIES = ['deliver_sm', 'data_sm'];
 const APPENDIX_B =
   'id:0123456789 sub:001 dlvrd:001 submit date:2611220501 done date:2611220502 stat:DELIVRD err:000';
 
-/** A PDU as it comes over the wire, through the package's own parser. */
+/** A stream from an SMSC, in one piece and byte by byte, as the link takes it. */
 export const receipts: Target = {
   seeds: [
     receipt({ esm_class: 4, short_message: APPENDIX_B }),
     receipt({ esm_class: 4, short_message: Buffer.from('ID:ab-1 STAT:undeliv'), data_coding: 4 }),
     receipt({ esm_class: 4, receipted_message_id: 'tlv', message_state: 2, short_message: '' }),
     receipt({ esm_class: 0, short_message: APPENDIX_B }),
-    receipt({ esm_class: 4, message_payload: APPENDIX_B, data_coding: 8 }),
+    receipt({ esm_class: 4, message_payload: Buffer.from(APPENDIX_B, 'utf16le').swap16(), data_coding: 8 }),
   ],
   kinds: 4,
   run: (bytes) => {
-    let pdu: Pdu;
-    try {
-      pdu = new PDU(bytes);
-    } catch {
-      // The package tells its session of it, which ends then.
-      return 'no PDU';
+    const pdus = new PduFramer().push(bytes);
+    must(sameInPieces(bytes, pdus), 'other PDUs in pieces');
+    const deliveries = pdus?.filter(({ command }) => DELIVERIES.includes(command)).map(readDelivery);
+    const found = deliveries?.flatMap((one) => (one && readReceipt(one)) ?? []);
+    for (const { messageId, state, phones } of found ?? []) {
+      must(/^[\x20-\x7e\xa0-\uffff]{1,255}$/.test(messageId), 'an id that no database takes');
+      must(/^(state \d+|\w{1,20})$/.test(state), `state ${state}`);
+      must(
+        phones.every((one) => /^\d{7,20}$/.test(one)),
+        `numbers ${phones.join()}`,
+      );
+      must(spellings(messageId)[0] === messageId, 'its own spelling comes first');
     }
-    const found = readReceipt(pdu);
-    if (found === undefined) return 'none';
-    must(/^[\x20-\x7e\x80-\uffff]+$/.test(found.messageId), 'an id that no database takes');
-    must(/^(state \d+|\w+)$/.test(found.state), `state ${found.state}`);
-    return found.delivered ? 'delivered' : 'not delivered';
+    if (found === undefined) return 'no SMPP';
+    return found[0] === undefined ? 'none' : found[0].delivered ? 'delivered' : 'not delivered';
   },
 };
+
+function sameInPieces(bytes: Buffer, whole: Pdu[] | undefined): boolean {
+  const framer = new PduFramer();
+  const found: Pdu[] = [];
+  for (const byte of bytes) {
+    const pdus = framer.push(Buffer.of(byte));
+    if (pdus === undefined) return whole === undefined;
+    found.push(...pdus);
+  }
+  return whole !== undefined && isDeepStrictEqual(found, whole);
+}

@@ -40,7 +40,7 @@ function dial(options: Partial<SmppOptions> = {}) {
     port: smsc.port,
     user: 'm2m',
     password: 'password',
-    onReceipt: (receipt) => void receipts.push(receipt),
+    onReceipt: (receipt) => Promise.resolve(receipts.push(receipt) > 0),
     onLink: (up, why) => void told.push(`${up ? 'up' : 'down'}: ${why}`),
     times: PATIENT,
     ...options,
@@ -93,8 +93,8 @@ test('a windowful at once, and again, each with an id of its own', async () => {
 test('refused: failed, with the status', async () => {
   const { link, ready } = dial();
   await ready();
-  smsc.behave({ refuse: 0x58 });
-  expect(await link.send(TEXT)).toEqual({ kind: 'failed', why: 'the SMSC refused: status 0x00000058' });
+  smsc.behave({ refuse: 0x0b });
+  expect(await link.send(TEXT)).toEqual({ kind: 'failed', why: 'the SMSC refused: status 0x0000000b' });
 });
 
 test('not answered: failed after a while, and the link stands', async () => {
@@ -128,8 +128,8 @@ test('receipts are answered and told; texts from telephones are answered only', 
   await eventually('three answers', () => smsc.all('deliver-answered').length === 3);
   expect(smsc.all('deliver-answered').every((one) => one['command_status'] === 0)).toBe(true);
   expect(receipts).toEqual([
-    { messageId: 'a', delivered: true, state: 'state 2' },
-    { messageId: 'b', delivered: false, state: 'UNDELIV' },
+    { messageId: 'a', phones: [], delivered: true, state: 'state 2' },
+    { messageId: 'b', phones: [], delivered: false, state: 'UNDELIV' },
   ]);
 });
 

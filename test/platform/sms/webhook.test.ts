@@ -62,11 +62,13 @@ test('one who does not answer: failed after a while', async () => {
   expect(await new Webhook(url(), 100).send(TEXT)).toEqual(failed('no answer within 0.1 s'));
 });
 
-test('closed: what is under way has failed', async () => {
+test('closed: what is under way has failed, and nothing more is sent', async () => {
   server.answer(TEXT.msisdn, 'hang');
   const webhook = new Webhook(url());
   const sent = webhook.send(TEXT);
   await server.got(TEXT.msisdn);
   await webhook.close();
   expect(await sent).toEqual(failed('the gateway stops'));
+  expect(await webhook.send(TEXT)).toEqual(failed('the gateway stops'));
+  expect(server.posted).toHaveLength(1);
 });

@@ -1,7 +1,7 @@
 import type { LogFacts } from '../../../src/platform/ops/log';
 import type { Handed, Receipt } from '../../../src/platform/sms/transport';
 import { SmsWorker } from '../../../src/platform/sms/worker';
-import type { Outbox, TakenText } from '../../../src/platform/store/outbox';
+import type { Attempt, FoundText, Outbox, TakenText } from '../../../src/platform/store/outbox';
 
 export const text = (id: number, attempts = 1): TakenText => ({
   id,
@@ -10,6 +10,8 @@ export const text = (id: number, attempts = 1): TakenText => ({
   text: 'M2M2 C=1 S=x',
   attempts,
 });
+
+const NOBODYS: FoundText = { text: undefined, undecided: false, cameAt: 0 };
 
 interface Sending {
   readonly id: number;
@@ -33,9 +35,9 @@ export function bench({ asTransport = true, giveUpAfter = 86_400 } = {}) {
     take: (most: number) => Promise.resolve(due.splice(0, most)),
     openAsked: note('opened'),
     delivered: note('delivered'),
-    accepted: note('accepted'),
-    failed: note('failed'),
-    receipt: (_: Receipt): Promise<{ id: number; serial: string } | undefined> => Promise.resolve(undefined),
+    accepted: ({ id }: Attempt, messageId: string) => note('accepted')(id, messageId),
+    failed: ({ id }: Attempt, why: string, wait: number) => note('failed')(id, why, wait),
+    receipt: (_: Receipt, _cameAt?: number): Promise<FoundText> => Promise.resolve(NOBODYS),
     tidy: (_: number): Promise<{ id: number; serial: string; why: string }[]> => Promise.resolve([]),
   };
   const transport = {
