@@ -10,14 +10,18 @@ import { randomBytes } from 'node:crypto';
 import {
   closeSync,
   fchmodSync,
+  fchownSync,
+  fstatSync,
   fsyncSync,
   linkSync,
   openSync,
   readFileSync,
+  realpathSync,
   renameSync,
   statSync,
   unlinkSync,
   writeFileSync,
+  type Stats,
 } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { z } from 'zod';
@@ -73,10 +77,9 @@ export function readKeyInfo(path: string): KeyInfo[] {
   return KEY_KINDS.flatMap((kind) => content[kind].map(({ id, created }) => ({ kind, id, created })));
 }
 
-const NOT_THERE = 'ENOENT, it is not there; m2m keys init makes one';
-
 /** Adds a new key to each of the lists; who is killed meanwhile leaves the file as it was. */
-export function addKeys(path: string, kinds: readonly KeyKind[]): KeyInfo[] {
+export function addKeys(link: string, kinds: readonly KeyKind[]): KeyInfo[] {
+  const path = linkedTo(link);
   return alone(path, () => {
     const content = readContent(path);
     const added = kinds.map((kind) => ({ kind, ...freshKey() }));
@@ -86,6 +89,15 @@ export function addKeys(path: string, kinds: readonly KeyKind[]): KeyInfo[] {
   });
 }
 
+/** Or the link would become a file of its own, and who reads the other one would not have the new keys. */
+function linkedTo(path: string): string {
+  try {
+    return realpathSync(path);
+  } catch (error) {
+    throw new KeyFileError(path, readFlaw(error));
+  }
+}
+
 /** Of two who add keys at once one would lose the other's, under which a gateway may have sealed by then. */
 function alone<T>(path: string, work: () => T): T {
   const lock = `${path}.lock`;
@@ -93,7 +105,9 @@ function alone<T>(path: string, work: () => T): T {
   try {
     held = openSync(lock, 'wx', 0o600);
   } catch (error) {
-    throw new KeyFileError(path, lockFlaw(codeOf(error), lock));
+    const code = codeOf(error);
+    const flaw = code === 'EEXIST' ? lockedFlaw(lock) : `nothing can be written beside it: ${code}`;
+    throw new KeyFileError(path, flaw);
   }
   try {
     return work();
@@ -103,14 +117,12 @@ function alone<T>(path: string, work: () => T): T {
   }
 }
 
-function lockFlaw(code: string, lock: string): string {
-  if (code === 'ENOENT') return NOT_THERE;
-  if (code !== 'EEXIST') return `cannot be locked: ${code}`;
+function lockedFlaw(lock: string): string {
   return `somebody else is adding keys; if nobody is, one was cut off: delete ${resolve(lock)}`;
 }
 
 function replace(path: string, content: z.infer<typeof keyFile>): void {
-  const unfinished = writeUnfinished(path, content);
+  const unfinished = writeUnfinished(path, content, statSync(path));
   try {
     renameSync(unfinished, path);
   } catch (error) {
@@ -154,14 +166,19 @@ export function makeKeyFile(path: string): boolean {
   }
 }
 
-/** @returns the path of a whole file beside the one to be made or replaced */
-function writeUnfinished(path: string, content: z.infer<typeof keyFile>): string {
+/**
+ * @param before the file that will be replaced
+ * @returns the path of a whole file beside the one to be made or replaced
+ */
+function writeUnfinished(path: string, content: z.infer<typeof keyFile>, before?: Stats): string {
   // Not the process's number: what a start was killed over would be in the way of the next one, which in a container has
   // the same.
   const unfinished = `${path}.${randomBytes(4).toString('hex')}.new`;
   const file = openNew(unfinished, path);
   try {
     fchmodSync(file, 0o600);
+    // Root may do it for a gateway that is not.
+    if (before !== undefined && before.uid !== fstatSync(file).uid) fchownSync(file, before.uid, before.gid);
     writeFileSync(file, `${JSON.stringify(content, null, 2)}\n`);
     fsyncSync(file);
   } catch (error) {
@@ -206,9 +223,13 @@ function readPrivate(path: string): string {
     return readFileSync(path, 'utf8');
   } catch (error) {
     if (error instanceof KeyFileError) throw error;
-    const code = codeOf(error);
-    throw new KeyFileError(path, code === 'ENOENT' ? NOT_THERE : code);
+    throw new KeyFileError(path, readFlaw(error));
   }
+}
+
+function readFlaw(error: unknown): string {
+  const code = codeOf(error);
+  return code === 'ENOENT' ? 'ENOENT, it is not there; m2m keys init makes one' : code;
 }
 
 function opened({ id, key }: { id: string; key: string }): SealingKey {

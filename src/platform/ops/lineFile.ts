@@ -2,17 +2,20 @@
  * Log lines on their way into a file, in whole lines. A disk that is full loses lines, which are counted; a line that
  * was cut off by it is ended before the next one.
  */
-import { write } from 'node:fs';
+import { writeSync } from 'node:fs';
 import { Writable } from 'node:stream';
-import { promisify } from 'node:util';
 import { countLines } from './logSink';
 
 /** There is room again, for a second. @param lost lines meanwhile @param code what the system said first */
 export type OnRoom = (lost: number, code: string) => void;
 
+interface Written {
+  readonly bytesWritten: number;
+}
+
 /** Takes bytes where the file ends. */
 interface Target {
-  write(bytes: Buffer): Promise<{ readonly bytesWritten: number }>;
+  write(bytes: Buffer): Written | Promise<Written>;
 }
 
 /** Milliseconds between two looks at whether things are as they were. */
@@ -34,6 +37,15 @@ export abstract class LineFile extends Writable {
   override _write(lines: string | Buffer, _encoding: BufferEncoding, done: () => void): void {
     const bytes = Buffer.from(lines as string);
     void this.append(bytes).finally(done);
+  }
+
+  /** What has come during a write: one at a time, a busy gateway, which hears of one in each turn, would fall behind. */
+  override _writev(waiting: readonly { readonly chunk: unknown }[], done: () => void): void {
+    void this.appendAll(waiting.map(({ chunk }) => Buffer.from(chunk as string))).finally(done);
+  }
+
+  private async appendAll(waiting: readonly Buffer[]): Promise<void> {
+    for (const lot of lotsOf(waiting)) await this.append(lot);
   }
 
   /** @param coming bytes that are about to be written */
@@ -80,9 +92,26 @@ export abstract class LineFile extends Writable {
   }
 }
 
-const writeTo = promisify(write);
+/** Bytes that are written at once: no file is full before. */
+const LOT = 1024 * 1024;
 
-/** A file that is open already, as standard output may be. Node's own stream would end with the first error. */
+function* lotsOf(waiting: readonly Buffer[]): Generator<Buffer> {
+  let [lot, size]: [Buffer[], number] = [[], 0];
+  for (const bytes of waiting) {
+    if (size > 0 && size + bytes.length > LOT) {
+      yield Buffer.concat(lot);
+      [lot, size] = [[], 0];
+    }
+    lot.push(bytes);
+    size += bytes.length;
+  }
+  yield Buffer.concat(lot);
+}
+
+/**
+ * A file that is open already, as standard output may be. Node's own stream would end with the first error. It is
+ * written as that one would: what terminals were answered is there though we are killed in the next moment.
+ */
 export class OpenLineFile extends LineFile {
   constructor(
     private readonly descriptor: number,
@@ -93,6 +122,6 @@ export class OpenLineFile extends LineFile {
   }
 
   protected override target(): Target {
-    return { write: (bytes) => writeTo(this.descriptor, bytes) };
+    return { write: (bytes) => ({ bytesWritten: writeSync(this.descriptor, bytes) }) };
   }
 }

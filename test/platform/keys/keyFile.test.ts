@@ -1,4 +1,14 @@
-import fs, { chmodSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import fs, {
+  chmodSync,
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
 import { addKeys, makeKeyFile, readKeyFile } from '../../../src/platform/keys/keyFile';
@@ -70,6 +80,42 @@ test('keys cannot be added where no file is, and the lock is not left', () => {
   expect(() => addKeys(file, ['sealing'])).toThrow(missing);
   expect(() => addKeys(join(directory, 'no', 'keys.json'), ['sealing'])).toThrow(missing);
   expect(fs.readdirSync(directory)).toEqual([]);
+});
+
+test('of a link the file that it leads to gets the keys', () => {
+  const link = join(directory, 'link.json');
+  mkdirSync(join(directory, 'elsewhere'));
+  file = join(directory, 'elsewhere', 'keys.json');
+  makeKeyFile(file);
+  symlinkSync('elsewhere/keys.json', link);
+  addKeys(link, ['packet']);
+  expect(lstatSync(link).isSymbolicLink()).toBe(true);
+  expect(readKeyFile(file).packet).toHaveLength(2);
+});
+
+test('a file stays its owner’s, whoever adds keys', () => {
+  makeKeyFile(file);
+  const { uid, gid } = statSync(file);
+  const made = jest.spyOn(fs, 'fstatSync').mockReturnValue({ uid: uid + 1 } as fs.Stats);
+  const given = jest.spyOn(fs, 'fchownSync');
+  addKeys(file, ['packet']);
+  expect(given).toHaveBeenCalledWith(expect.any(Number), uid, gid);
+  made.mockRestore();
+  given.mockClear();
+  addKeys(file, ['packet']);
+  expect(given).not.toHaveBeenCalled();
+  given.mockRestore();
+});
+
+test('a folder in which nothing can be made is told', () => {
+  makeKeyFile(file);
+  const failing = jest.spyOn(fs, 'openSync').mockImplementationOnce(() => {
+    throw Object.assign(new Error('no'), { code: 'EACCES' });
+  });
+  expect(() => addKeys(file, ['sealing'])).toThrow(
+    `key file ${file}: nothing can be written beside it: EACCES`,
+  );
+  failing.mockRestore();
 });
 
 const good = () => {

@@ -139,4 +139,19 @@ describe('lines that are left lying', () => {
     await importer.query('COMMIT');
     expect(await known(serials)).toBe(2);
   });
+
+  test('an import that has looked at them takes them', async () => {
+    const left = new LeftImports(database);
+    const serials = await load(fixture.client, 2);
+    await left.look(0);
+    const [holder, importer] = [await fixture.open(), await fixture.open()];
+    await holder.query('BEGIN; LOCK TABLE m2m.terminal IN SHARE MODE');
+    const found = faults(importer);
+    found.catch(() => undefined);
+    await someoneWaits(fixture.client);
+    await left.look(60_000);
+    await holder.query('COMMIT');
+    expect(await found).toEqual([]);
+    expect(await known(serials)).toBe(2);
+  });
 });
