@@ -18,6 +18,7 @@ import {
   readFileSync,
   realpathSync,
   renameSync,
+  rmSync,
   statSync,
   unlinkSync,
   writeFileSync,
@@ -113,7 +114,7 @@ function alone<T>(path: string, work: () => T): T {
     return work();
   } finally {
     closeSync(held);
-    unlinkSync(lock);
+    rmSync(lock, { force: true });
   }
 }
 
