@@ -152,7 +152,7 @@ test.each([
     const change = () => Promise.reject(new DatabaseAway('cut off', unsure));
     const store = { ...context.store, change };
     const answer = await request(
-      { ...context, store, retryAfter: () => 1_000 } as PipelineContext,
+      { ...context, store, retryAfter: () => 1_000 },
       messageOf(sessionKey(terminal, { at })),
       session,
     );

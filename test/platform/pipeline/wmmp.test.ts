@@ -56,12 +56,12 @@ test('an answer to a SECURITY_CONFIG that was not sent is dropped; the one that 
   const session = standing();
   session.wmmp!.asked = 9;
   const { told, handle } = workshop(undefined, session);
-  handle(securityConfigAnswer(device, SECONDS, 8));
+  void handle(securityConfigAnswer(device, SECONDS, 8));
   expect([told.dropped.mock.calls.length, told.credentials.mock.calls.length]).toEqual([1, 0]);
   expect(session.wmmp!.asked).toBe(9);
-  handle(securityConfigAnswer(device, SECONDS, 9));
+  void handle(securityConfigAnswer(device, SECONDS, 9));
   expect([told.dropped.mock.calls.length, told.credentials.mock.calls.length]).toEqual([1, 1]);
-  handle(securityConfigAnswer(device, SECONDS, 9));
+  void handle(securityConfigAnswer(device, SECONDS, 9));
   expect([told.dropped.mock.calls.length, told.credentials.mock.calls.length]).toEqual([2, 1]);
 });
 
@@ -100,7 +100,7 @@ test('new values are owed to who may log in by WMMP 3.0, and to nobody else', ()
   ] as const) {
     const record = { ...wishing, leastLogin };
     const { connection, handle } = workshop(record, standing(record));
-    handle(wmmpHeartbeat(device));
+    void handle(wmmpHeartbeat(device));
     expect(connection.later).toHaveBeenCalledTimes(offers);
   }
 });
