@@ -95,7 +95,8 @@ test('without a session key: null', async () => {
 });
 
 test('what is not live is not active, at once', async () => {
-  const [gone, suspended, superseded] = await Promise.all([
+  const [gone, suspended, superseded, expired] = await Promise.all([
+    operator.provision(),
     operator.provision(),
     operator.provision(),
     operator.provision(),
@@ -107,7 +108,16 @@ test('what is not live is not active, at once', async () => {
   const old = await session(superseded);
   const socket = await RawTerminal.open(two);
   await socket.ask(login(superseded, { sequence: 2 }));
+  // Its time is up, and nobody has cleaned up after it yet.
+  const late = await session(expired);
+  await operator.sql(
+    `UPDATE m2m.session AS s SET expires_at = now() FROM m2m.terminal AS t
+     WHERE t.id = s.terminal_id AND t.serial = $1`,
+    [expired.serial],
+  );
   const names = [
+    { serial: expired.serial },
+    { session_id: late.id },
     { serial: gone.serial },
     { session_id: left.id },
     { serial: suspended.serial },

@@ -109,6 +109,12 @@ test('a new sealing key is used once every gateway holds it; reseal frees the ol
   expect(passedOver.out).toMatch(
     new RegExp(`key ${old!} still seals [3-9] values, which were held by others`),
   );
+  // What says which key file fits goes with the last value under it, and not before.
+  const noted = async () =>
+    (await operator.sql<{ id: string }>(`SELECT encode(key_id, 'hex') AS id FROM m2m.sealing_key`)).map(
+      ({ id }) => id,
+    );
+  expect((await noted()).sort()).toEqual([old, fresh].sort());
   await other.sql('ROLLBACK');
   await other.close();
 
@@ -119,6 +125,7 @@ test('a new sealing key is used once every gateway holds it; reseal frees the ol
       log.filter((line) => line['event.action'] === 'keys-changed').map((line) => line['message']),
     ).toEqual(['the key file was read again', `values are sealed under key ${fresh!} from now on`]);
   expect(done.out).toContain(`key ${old!} may be taken out of the key file`);
+  expect(await noted()).toEqual([fresh]);
   expect(await keyOfUplink(before)).toBe(fresh);
   expect((await keys(['list'])).out).toMatch(new RegExp(`${old!}.* 0 values sealed under it`));
 

@@ -207,6 +207,8 @@ describeWith(
     writeFileSync(path('junk'), 'hunter2', { mode: 0o600 });
     copyFileSync(key, path('open.key'));
     execFileSync('chmod', ['o=r', path('open.key')]);
+    copyFileSync(key, path('writable.key'));
+    execFileSync('chmod', ['o=w', path('writable.key')]);
     const cases: [string, string, RegExp][] = [
       [path('none'), key, /none: ENOENT/],
       [cert, path('none'), /none: ENOENT/],
@@ -214,6 +216,7 @@ describeWith(
       [cert, path('junk'), /junk: holds no private key/],
       [cert, path('second.key'), /second\.key: is not the key of .*first\.crt/],
       [cert, path('open.key'), /open\.key: everybody may read it/],
+      [cert, path('writable.key'), /writable\.key: everybody may/],
     ];
     for (const [one, other, says] of cases) {
       expect(() => readCertificate(one, other)).toThrow(CertificateError);

@@ -1,10 +1,13 @@
 /** The listener behind a load balancer, on real sockets, with a clock that the test moves. */
 import { spawnSync } from 'node:child_process';
 import { connect, type Socket } from 'node:net';
+import { PassThrough } from 'node:stream';
 import { parseNetworks } from '../../../src/platform/config/networks';
 import type { Connection } from '../../../src/platform/listener/connection';
 import { Newcomers } from '../../../src/platform/listener/newcomers';
 import { Listener } from '../../../src/platform/listener/listener';
+import type { Origin } from '../../../src/platform/listener/origin';
+import { ProxyDoor } from '../../../src/platform/listener/proxyDoor';
 import { headerJudge } from '../../../src/protocol/judge';
 import { eventually } from '../../support/eventually';
 import { heartbeat } from '../../support/oracle';
@@ -190,4 +193,19 @@ test('the end of accepting is the end of those who wait, which is no failure of 
   listener.stopAccepting();
   await eventually('they are closed', () => one.gone && two.gone);
   expect(refused).toHaveLength(1);
+});
+
+test('a balancer’s own check is handed on as one, a terminal’s connection is not', () => {
+  const door = new ProxyDoor({ trusted: [], headerLimit: DEADLINE, onRefused: () => undefined });
+  const origin: Origin = { address: '127.0.0.1', port: 1, acceptedAt: time, local: false };
+  const handedOn: Origin[] = [];
+  for (const bytes of [local(), header]) {
+    const socket = new PassThrough() as unknown as Socket;
+    door.take(socket, origin, (_socket, told) => handedOn.push(told));
+    socket.emit('data', bytes);
+  }
+  expect(handedOn).toEqual([
+    { ...origin, local: true },
+    { ...origin, address: '198.51.100.9', port: 4711 },
+  ]);
 });

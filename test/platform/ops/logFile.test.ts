@@ -6,6 +6,7 @@ import {
   readFileSync,
   renameSync,
   rmSync,
+  statSync,
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
@@ -66,6 +67,33 @@ test('full files are renamed, the latest are kept, no line is torn', async () =>
   expect(readdirSync(folder)).toHaveLength(3);
   expect(lines().at(-1)).toBe('line 00087');
   sparing.destroy();
+});
+
+test('of several who write to it one renames the full file, and it is full by what all of them wrote', async () => {
+  const [one, other] = [await opened(110), await opened(110)];
+  let count = 0;
+  const write = async (file: LogFile, times: number) => {
+    for (let n = 0; n < times; n++) await written(file, line(count++));
+  };
+  // Either has looked at the file once, and knows of its own lines since.
+  await write(one, 1);
+  await write(other, 1);
+  await write(one, 9);
+  await write(other, 8);
+  await write(one, 1);
+  await write(other, 1);
+  expect(readdirSync(folder)).toHaveLength(2);
+  await write(one, 8);
+  time += 1_000;
+  await write(other, 1);
+  expect(readdirSync(folder)).toHaveLength(3);
+  expect([readFileSync(path, 'utf8'), lines().length]).toEqual([line(count - 1), count]);
+  for (const file of [one, other]) file.destroy();
+});
+
+test('nobody but its owner and its group may read it', async () => {
+  (await opened(110)).destroy();
+  expect(statSync(path).mode & 0o027).toBe(0);
 });
 
 test('what else is in the folder stays', async () => {

@@ -3,6 +3,7 @@ import { effectOn } from '../../../src/platform/flows/effect';
 import type { PendingChange, Session, SessionRow, TerminalRecord } from '../../../src/platform/model';
 import type { PipelineContext } from '../../../src/platform/pipeline/context';
 import { request } from '../../../src/platform/pipeline/requests';
+import { DatabaseAway } from '../../../src/platform/store/database';
 import { decode, type Message } from '../../../src/protocol/decode';
 import { readHeader } from '../../../src/protocol/header';
 import { newTerminal } from '../../support/operator';
@@ -114,3 +115,47 @@ describe('a confirmation is committed, and nobody here was told', () => {
     expect(answer.result).toBe('OK');
   });
 });
+
+test('a newer session of the same terminal: this one keeps what it was judged by', async () => {
+  const session = sessionOf(record, { suite: 2 });
+  const held = { ...record, revision: 2, downlinkPassword: Buffer.from('another') };
+  const context = contextWith(held, { ...session, id: 'f'.repeat(16) });
+  const answer = await request(context, messageOf(sessionKey(terminal, { at })), session);
+  expect(answer).toEqual({ result: 'NOT_LOGGED_IN', detail: 'superseded' });
+  expect([session.terminal, session.signer.password]).toEqual([record, record.downlinkPassword]);
+});
+
+test('what a terminal has confirmed is at hand for its next login', async () => {
+  const uplinkPassword = Buffer.from('new');
+  const pending: PendingChange = {
+    ...{ id: 1, targets: 1, settled: 0, bySms: false, shown: 'never', textAt: undefined },
+    ...{ uplinkPassword, downlinkPassword: undefined, baseKey: undefined },
+  };
+  const changes = { wished: 0, lastId: 1, pending, confirmed: undefined };
+  const session = sessionOf({ ...record, changes }, { suite: 2 });
+  const kept: TerminalRecord[] = [];
+  const context = contextWith(session.terminal, session);
+  const cache = { set: (one: TerminalRecord) => void kept.push(one) } as unknown as PipelineContext['cache'];
+  const frame = messageOf(credentialConfirm(1)(terminal, { at, password: uplinkPassword }));
+  expect((await request({ ...context, cache }, frame, session)).result).toBe('OK');
+  expect(kept).toEqual([expect.objectContaining({ uplinkPassword, revision: 2 })]);
+});
+
+test.each([
+  ['may have committed it', true, 'INTERNAL'],
+  ['has not committed it', false, 'BUSY'],
+])(
+  'a database that goes away, and %s: only what was surely not done may be asked again',
+  async (_, unsure, result) => {
+    const session = sessionOf(record, { suite: 2 });
+    const context = contextWith(record, session);
+    const change = () => Promise.reject(new DatabaseAway('cut off', unsure));
+    const store = { ...context.store, change };
+    const answer = await request(
+      { ...context, store, retryAfter: () => 1_000 },
+      messageOf(sessionKey(terminal, { at })),
+      session,
+    );
+    expect(answer).toMatchObject({ result, detail: 'database-away' });
+  },
+);

@@ -129,6 +129,35 @@ test('serials that nobody has are noted within bounds, and leave room for those 
   expect(rows[0]).toEqual({ serial: 'KNOWN' });
 });
 
+test('once they are written there is room for as many others', async () => {
+  const failures = made();
+  for (const round of [1, 2]) {
+    for (let n = 0; n < 100; n++) failures.note(attempt(`R${round}-${n}`, { known: false }));
+    await failures.write();
+  }
+  const { rows } = await fixture.client.query(`SELECT FROM m2m.failure WHERE serial ~ '^R[12]-'`);
+  expect(rows).toHaveLength(50);
+});
+
+test('gateways that write at the same time lock rows in the same order', async () => {
+  const written: unknown[] = [];
+  const query: Database['query'] = (statement) => {
+    written.push(statement.values?.[0]);
+    return database.query(statement);
+  };
+  const failures = new Failures({
+    ...{ database: { available: true, query } as unknown as Database, ring: () => ring },
+    search: function* () {
+      yield;
+      return undefined;
+    },
+    onError: (error) => errors.push(error),
+  });
+  for (const serial of ['O-3', 'O-1', 'O-2']) failures.note(attempt(serial));
+  await failures.write();
+  expect(written.map((serials) => String(serials).match(/O-\d/g))).toEqual([['O-1', 'O-2', 'O-3']]);
+});
+
 test('of serials that nobody has the latest ten thousand are kept, of terminals all', async () => {
   const { serial } = await provision(fixture.client);
   await fixture.client.query(
@@ -207,4 +236,27 @@ test('a replaced password that does not open costs nobody his note', async () =>
   failures.note(attempt(serial, { suspect: {} as NonNullable<Attempt['suspect']> }));
   await failures.write();
   expect(await recent(serial)).toEqual([expect.objectContaining({ finding: 'timestamp-zero' })]);
+});
+
+test('a login in between begins a new count', async () => {
+  const { serial } = await provision(fixture.client);
+  const failures = made();
+  const counted = async (at: number) => {
+    failures.note(attempt(serial, { at }));
+    await failures.write();
+    const { rows } = await fixture.client.query<Record<string, unknown>>(
+      `SELECT failures::int, extract(epoch FROM first_failure_at)::int AS first FROM m2m.failure WHERE serial = $1`,
+      [serial],
+    );
+    return rows[0];
+  };
+  await counted(1_000);
+  expect(await counted(2_000)).toEqual({ failures: 2, first: 1 });
+  await fixture.client.query(
+    `UPDATE m2m.session SET last_login_at = to_timestamp(3)
+     WHERE terminal_id = (SELECT id FROM m2m.terminal WHERE serial = $1)`,
+    [serial],
+  );
+  expect(await counted(4_000)).toEqual({ failures: 1, first: 4 });
+  expect(await counted(5_000)).toEqual({ failures: 2, first: 4 });
 });

@@ -75,6 +75,29 @@ test.each<[string, Arguments, (action: string) => unknown]>([
   expect(await state(serial)).toEqual(becomes(name));
 });
 
+test('swap_sims: what either SIM may have been told is void', async () => {
+  const [one, other] = [await changing(), await changing()];
+  await call(client, 'swap_sims', { serial: one, other_serial: other });
+  expect([await state(one), await state(other)]).toEqual([gone('swap_sims'), gone('swap_sims')]);
+});
+
+test('of a password that is replaced only what a gateway has sealed is kept', async () => {
+  const { serial } = await provision(client);
+  const renew = async (by: string): Promise<unknown> => {
+    await call(client, 'set_credentials', { serial, uplink_password: Buffer.from(by) });
+    const { rows } = await client.query<{ kept: Buffer | null }>(
+      `SELECT replaced_uplink_password AS kept FROM m2m.credential WHERE terminal_id = ${OF}`,
+      [serial],
+    );
+    return rows[0]?.kept;
+  };
+  expect(await renew('first')).toBeNull();
+  await client.query(`UPDATE m2m.credential SET uplink_password = '\\x01cc' WHERE terminal_id = ${OF}`, [
+    serial,
+  ]);
+  expect(await renew('second')).toEqual(Buffer.from('01cc', 'hex'));
+});
+
 describe('values under which a terminal of WMMP 3.0 has logged in, and which it may hold alone', () => {
   const show = (by: Client, serial: string) =>
     by.query(`UPDATE m2m.credential SET change_shown_id = change_id WHERE terminal_id = ${OF}`, [serial]);

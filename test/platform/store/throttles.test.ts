@@ -2,7 +2,7 @@
 import { steady } from '../../../src/platform/clock';
 import type { Change } from '../../../src/platform/store/changeFeed';
 import { delayAfter, type Verdict } from '../../../src/platform/flows/throttle';
-import { Database } from '../../../src/platform/store/database';
+import { Database, DatabaseAway } from '../../../src/platform/store/database';
 import { Housekeeping } from '../../../src/platform/store/housekeeping';
 import { Throttles } from '../../../src/platform/store/throttles';
 import { judged } from '../../support/attempt';
@@ -227,6 +227,56 @@ test('counts whose time is up begin anew, show nowhere and are cleaned up', asyn
   await fixture.client.query('UPDATE m2m.throttle SET expires_at = now()');
   await new Housekeeping(database, onError).runAll();
   expect(await rows()).toEqual([]);
+});
+
+test('a serial is remembered from its latest failure on, an address from its first', async () => {
+  const throttles = made();
+  const longerThan = async (time: string) => {
+    const { rows: left } = await fixture.client.query<Record<string, unknown>>(
+      `SELECT serial, failures::int, expires_at - now() > $1 AS longer FROM m2m.throttle ORDER BY 1`,
+      [time],
+    );
+    return left;
+  };
+  attempts(throttles, 1, 'T1', '10.0.0.1');
+  await throttles.write();
+  expect(await longerThan('1 minute')).toEqual([
+    { serial: '', failures: 1, longer: false },
+    { serial: 'T1', failures: 1, longer: true },
+  ]);
+  await fixture.client.query(`UPDATE m2m.throttle SET expires_at = now() + interval '9 seconds'`);
+  attempts(throttles, 1, 'T1', '10.0.0.1');
+  await throttles.write();
+  expect(await longerThan('9 seconds')).toEqual([
+    { serial: '', failures: 2, longer: false },
+    { serial: 'T1', failures: 2, longer: true },
+  ]);
+});
+
+test('what could not be written is written later, unless the database will not have it; the end writes the rest', async () => {
+  const told: unknown[] = [];
+  const wrong = new Error('a fault of ours');
+  const failing = [new DatabaseAway('away', false), wrong];
+  const query: Database['query'] = (statement) =>
+    failing.length > 0 ? Promise.reject(failing.shift()!) : database.query(statement);
+  const throttles = new Throttles({
+    database: { available: true, query } as unknown as Database,
+    onError: (error) => void told.push(error),
+  });
+  attempts(throttles, 1, 'T1', '10.0.0.1');
+  await throttles.write();
+  attempts(throttles, 1, 'T2', '10.0.0.2');
+  await throttles.write();
+  attempts(throttles, 1, 'T3', '10.0.0.3');
+  await throttles.stop();
+  expect(await rows()).toEqual([' 10.0.0.3 1 0', 'T3 10.0.0.3 1 0']);
+  expect(told).toEqual([expect.any(DatabaseAway), wrong]);
+
+  failing.push(new DatabaseAway('away', false));
+  attempts(throttles, 1, 'T4', '10.0.0.4');
+  await throttles.write();
+  await throttles.write();
+  expect(await rows()).toContain('T4 10.0.0.4 1 0');
 });
 
 test('a flood of new serials is written in bounded lots; a serial that is tried again comes first', async () => {
